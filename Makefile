@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: MIT
+#
+# lvhd: how everything is built, checked and installed.  Plain `make` needs a
+# C compiler and the headers of Lua 5.4, nothing else; `make help` lists the
+# targets.
+#
+# Yours to set: CC CFLAGS CPPFLAGS LDFLAGS LIBFLAG LUA LUA_INCDIR DESTDIR
+# PREFIX.  What lvhd itself needs stands in separate variables (LV_...), so
+# that setting yours takes nothing away.  WERROR=1 turns on every warning and
+# makes each an error; it is for `make lint`, never for a user's build.
+#
+# Objects go to $(B)/obj, so that builds with other flags (build/asan, ...)
+# never mix with the one in build.
+
+B ?= build
+
+CFLAGS ?= -O2 -g
+LIBFLAG ?= -shared
+PREFIX ?= /usr/local
+INST_LUADIR ?= $(PREFIX)/share/lua/5.4
+INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
+LUA ?= lua5.4
+LUA_LIB ?= -llua5.4
+LUA_INCDIR ?= $(firstword $(patsubst %/lua.h,%,$(wildcard \
+  /usr/include/lua5.4/lua.h /usr/local/include/lua5.4/lua.h \
+  /usr/local/include/lua.h /usr/include/lua.h)) /usr/include/lua5.4)
+
+# What is done, a word each; V=1 shows the commands.
+ifneq ($(V),1)
+Q = @
+say = @printf '  %-7s %s\n' $(1) $(2)
+endif
+
+# ---- flags -------------------------------------------------------------
+
+WARNINGS = -Wall -Wextra
+ifeq ($(WERROR),1)
+WARNINGS += -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
+  -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wwrite-strings \
+  -Wcast-qual -Wpointer-arith -Wvla -Wformat=2 -Wimplicit-fallthrough \
+  -Wswitch-enum -Wnull-dereference -Werror
+endif
+
+# The checked libc functions exist in optimised builds only, and hide from
+# the sanitizers what these want to see.
+HARDEN = -fstack-protector-strong
+ifeq ($(SANITIZE),)
+ifneq ($(filter -O1 -O2 -O3 -Os,$(CFLAGS)),)
+HARDEN += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+endif
+endif
+
+LV_CPPFLAGS = -D_GNU_SOURCE -Isrc
+LV_CFLAGS = -std=c11 -fPIC -fvisibility=hidden -pthread $(WARNINGS) $(HARDEN) \
+  $(SANITIZE)
+# nodelete: a Lua state that ends unmaps its C modules, and a worker thread
+# may still be on its way out.
+LV_LDFLAGS = -pthread -Wl,-z,relro,-z,now $(SANITIZE)
+LV_SOFLAGS = -Wl,-z,nodelete
+
+COMPILE = $(CC) $(LV_CPPFLAGS) $(CPPFLAGS) $(LV_CFLAGS) $(CFLAGS) -MMD -MP -c
+LINK = $(CC) $(LV_LDFLAGS) $(CFLAGS) $(LDFLAGS)
+
+# ---- what there is -----------------------------------------------------
+
+BINDING_SRC := $(wildcard src/lua/*.c)
+ENGINE_SRC := $(filter-out $(BINDING_SRC),$(wildcard src/*.c src/*/*.c))
+TESTMOD_SRC := $(wildcard spec/c/*test.c)
+CTEST_SRC := $(wildcard spec/c/test_*.c)
+HOST_SRC := $(wildcard spec/c/host_*.c)
+TSAN_SRC := $(wildcard spec/c/tsan_*.c)
+BENCH_SRC := $(wildcard spec/bench/*.c)
+BENCHMOD_SRC := $(wildcard spec/bench/lua/*.c)
+
+objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
+ENGINE_OBJ := $(call objects,$(ENGINE_SRC))
+BINDING_OBJ := $(call objects,$(BINDING_SRC))
+SPEC_SRC := $(TESTMOD_SRC) $(CTEST_SRC) $(HOST_SRC) $(TSAN_SRC) \
+  $(BENCH_SRC) $(BENCHMOD_SRC)
+SPEC_OBJ := $(call objects,$(SPEC_SRC))
+ALL_OBJ := $(ENGINE_OBJ) $(BINDING_OBJ) $(SPEC_OBJ)
+
+CORE := $(B)/lvhd/core.so
+TESTMOD := $(TESTMOD_SRC:spec/c/%.c=$(B)/spec/%.so)
+CTESTS := $(CTEST_SRC:spec/c/%.c=$(B)/spec/%)
+HOSTS := $(HOST_SRC:spec/c/%.c=$(B)/spec/%)
+TSANS := $(TSAN_SRC:spec/c/%.c=$(B)/spec/%)
+BENCHES := $(BENCH_SRC:spec/bench/%.c=$(B)/bench/%)
+BENCHMODS := $(BENCHMOD_SRC:spec/bench/lua/%.c=$(B)/bench/%.so)
+# The engine as an archive: what is linked with it takes what it uses.
+ENGINE := $(B)/obj/engine.a
+
+.PHONY: all
+all: $(CORE)
+
+# ---- building ----------------------------------------------------------
+
+# Holds the commands that built what is in $(B); written only when they
+# change, which makes everything build anew.
+FLAGS := $(B)/obj/flags
+FLAGS_NOW := $(subst ','\'',$(COMPILE) | $(LINK) $(LV_SOFLAGS) $(LIBFLAG) | \
+  $(LUA_INCDIR))
+.PHONY: force
+$(FLAGS): force
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(FLAGS_NOW)' | cmp -s - $@ || \
+	  printf '%s\n' '$(FLAGS_NOW)' > $@
+
+$(B)/obj/%.o: %.c $(FLAGS) Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(COMPILE) -o $@ $<
+
+# Only these see Lua.
+$(BINDING_OBJ) $(SPEC_OBJ): LV_CPPFLAGS += -isystem $(LUA_INCDIR)
+
+$(CORE): $(ENGINE_OBJ) $(BINDING_OBJ)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) $(LV_SOFLAGS) $(LIBFLAG) -o $@ $^
+
+$(ENGINE): $(ENGINE_OBJ)
+	@rm -f $@
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
+
+# The test modules hold parts of the engine once more: they reach functions
+# that core.so hides.
+$(TESTMOD): $(B)/spec/%.so: $(B)/obj/spec/c/%.o $(ENGINE)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) $(LV_SOFLAGS) $(LIBFLAG) -o $@ $^
+
+$(CTESTS): $(B)/spec/%: $(B)/obj/spec/c/%.o $(ENGINE)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^
+
+# Programs with Lua states of their own.  They are the Lua that a loaded
+# core.so resolves against, hence not --as-needed.
+$(HOSTS) $(TSANS): $(B)/spec/%: $(B)/obj/spec/c/%.o $(ENGINE)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ -Wl,--no-as-needed $(LUA_LIB)
+
+$(BENCHES): $(B)/bench/%: $(B)/obj/spec/bench/%.o $(ENGINE)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^
+
+$(BENCHMODS): $(B)/bench/%.so: $(B)/obj/spec/bench/lua/%.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) $(LV_SOFLAGS) $(LIBFLAG) -o $@ $^
+
+-include $(ALL_OBJ:.o=.d)
+
+# ---- trying and testing ------------------------------------------------
+
+RUN_PATHS = LUA_PATH="./?.lua;./?/init.lua;;" \
+  LUA_CPATH="./$(B)/?.so;./$(B)/spec/?.so;./$(B)/bench/?.so;;"
+# --cpath wins over .busted's, which names the plain build.
+BUSTED = $$(command -v busted) --ignore-lua -o spec/support/report.lua \
+  --cpath="./$(B)/?.so;./$(B)/spec/?.so" \
+  $(patsubst %,--helper=%,$(wildcard spec/helper.lua))
+SPECS ?= spec
+BUSTED_ARGS ?=
+TEST_BUILD = $(CORE) $(TESTMOD) $(CTESTS) $(HOSTS)
+# make test SPECS=spec/task_spec.lua BUSTED_ARGS='--filter=cancel' runs a part.
+RUN_TESTS = $(RUN_PATHS) LVHD_BUILD="$(B)" $(LUA) spec/support/run.lua
+
+.PHONY: demo demo-run
+demo:
+	@sh spec/support/deps.sh demo
+	@$(MAKE) --no-print-directory demo-run
+demo-run: $(CORE)
+	@KEEP="$(KEEP)" $(RUN_PATHS) $(LUA) spec/examples/demo.lua
+
+.PHONY: test test-long test-run
+test:
+	@sh spec/support/deps.sh test
+	@$(MAKE) --no-print-directory test-run EXCLUDE=slow
+test-long:
+	@sh spec/support/deps.sh test
+	@$(MAKE) --no-print-directory test-run EXCLUDE=
+test-run: $(TEST_BUILD)
+	@$(RUN_TESTS) $(CTESTS) -- $(LUA) $(BUSTED) \
+	  $(if $(EXCLUDE),--exclude-tags=$(EXCLUDE)) $(BUSTED_ARGS) $(SPECS)
+
+.PHONY: deps
+deps:
+	@sh spec/support/deps.sh all
+
+.PHONY: bench bench-run
+bench:
+	@sh spec/support/deps.sh test
+	@$(MAKE) --no-print-directory bench-run
+bench-run: $(CORE) $(BENCHES) $(BENCHMODS)
+	@$(RUN_PATHS) $(LUA) spec/bench/bench.lua
+
+# ---- sanitizers --------------------------------------------------------
+
+# The stock lua5.4 knows no sanitizer, so its runtime must be loaded first.
+# $(B)/bin/lua5.4 does that for every Lua a spec starts, and alone.so keeps
+# the preload from all other programs.
+$(B)/bin/alone.so: spec/c/alone.c
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared -o $@ $<
+$(B)/bin/$(LUA): $(B)/bin/alone.so
+	@printf '#!/bin/sh\nLD_PRELOAD="%s %s" exec %s "$$@"\n' \
+	  "$$($(CC) -print-file-name=$(RUNTIME))" "$(abspath $<)" \
+	  "$$(command -v $(LUA))" > $@
+	@chmod +x $@
+
+# Tests marked #nosan measure what a sanitizer changes (memory, descriptors,
+# time, strace); those marked #tsan are the ones where threads meet.
+SANITIZED = $(MAKE) --no-print-directory LUA=$(LUA) CFLAGS="-O1 -g -fno-omit-frame-pointer"
+ASAN_TEST = $(SANITIZED) B=build/asan RUNTIME=libasan.so LVHD_SANITIZER=asan \
+  SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+TSAN_TEST = $(SANITIZED) B=build/tsan RUNTIME=libtsan.so LVHD_SANITIZER=tsan \
+  SANITIZE="-fsanitize=thread"
+
+.PHONY: asan tsan sanitized-run
+asan:
+	@sh spec/support/deps.sh test
+	@$(ASAN_TEST) sanitized-run TAGS="--exclude-tags=slow,nosan"
+# setarch -R: the runtime of gcc 12 refuses kernels that spread mappings wide.
+tsan:
+	@sh spec/support/deps.sh test
+	@setarch -R $(TSAN_TEST) sanitized-run TAGS="--tags=tsan"
+
+sanitized-run: export PATH := $(abspath $(B)/bin):$(PATH)
+sanitized-run: export LVHD_SANITIZER := $(LVHD_SANITIZER)
+sanitized-run: export ASAN_OPTIONS ?= detect_leaks=1:abort_on_error=0
+sanitized-run: export UBSAN_OPTIONS ?= print_stacktrace=1
+sanitized-run: export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
+sanitized-run: $(TEST_BUILD) $(TSANS) $(B)/bin/$(LUA)
+	@$(RUN_TESTS) $(CTESTS) $(TSANS) -- $(LUA) $(BUSTED) $(TAGS) \
+	  $(BUSTED_ARGS) $(SPECS)
+
+# Slow: name the part, make valgrind SPECS=spec/task_spec.lua.
+.PHONY: valgrind valgrind-run
+valgrind:
+	@sh spec/support/deps.sh test
+	@sh spec/support/deps.sh valgrind
+	@$(MAKE) --no-print-directory valgrind-run
+VALGRIND = valgrind -q --leak-check=full --error-exitcode=9
+valgrind-run: $(TEST_BUILD)
+	@for t in $(CTESTS); do $(VALGRIND) $$t || exit 1; done
+	@LVHD_SANITIZER=valgrind $(RUN_TESTS) -- $(VALGRIND) $(LUA) $(BUSTED) \
+	  --exclude-tags=slow,nosan $(BUSTED_ARGS) $(SPECS)
+
+# ---- lint --------------------------------------------------------------
+
+.PHONY: lint lint-objects luacheck cppcheck rooms
+lint: rooms
+	@sh spec/support/deps.sh lint
+	@$(MAKE) --no-print-directory B=build/lint-gcc CC=gcc WERROR=1 lint-objects
+	@$(MAKE) --no-print-directory B=build/lint-clang CC=clang WERROR=1 lint-objects
+	@$(MAKE) --no-print-directory luacheck cppcheck
+	@echo "lint: clean"
+lint-objects: $(ALL_OBJ)
+luacheck:
+	$(Q)luacheck -q lvhd spec rockspec/*.rockspec
+CPPCHECK_FLAGS = --std=c11 --language=c --platform=unix64 --quiet -Isrc \
+  -D_GNU_SOURCE -D__GNUC__=12 -DLUA_VERSION_NUM=504 \
+  --enable=warning,performance,portability \
+  --inline-suppr --suppress=missingIncludeSystem --error-exitcode=1
+cppcheck:
+	$(call say,CPPCHECK,"src and spec")
+	$(Q)cppcheck $(CPPCHECK_FLAGS) \
+	  $(ENGINE_SRC) $(BINDING_SRC) $(SPEC_SRC) spec/c/alone.c
+rooms:
+	@$(LUA) spec/support/rooms.lua .
+
+# ---- installing --------------------------------------------------------
+
+INSTALL ?= install
+.PHONY: install uninstall clean help
+install: all
+	$(INSTALL) -d "$(DESTDIR)$(INST_LUADIR)/lvhd" "$(DESTDIR)$(INST_LIBDIR)/lvhd"
+	$(INSTALL) -m 644 lvhd/*.lua "$(DESTDIR)$(INST_LUADIR)/lvhd"
+	$(INSTALL) -m 755 $(CORE) "$(DESTDIR)$(INST_LIBDIR)/lvhd/core.so"
+uninstall:
+	rm -f $(patsubst %,"$(DESTDIR)$(INST_LUADIR)/%",$(wildcard lvhd/*.lua)) \
+	  "$(DESTDIR)$(INST_LIBDIR)/lvhd/core.so"
+	-rmdir "$(DESTDIR)$(INST_LUADIR)/lvhd" "$(DESTDIR)$(INST_LIBDIR)/lvhd" \
+	  2>/dev/null
+clean:
+	rm -rf build
+
+help:
+	@echo "make              build/lvhd/core.so (compiler and Lua headers only)"
+	@echo "make demo         a dozen children of a golden image [KEEP=folder]"
+	@echo "make test         unit tests and specs [SPECS= BUSTED_ARGS=]"
+	@echo "make test-long    the same with the slow ones"
+	@echo "make deps         install what tests and checks need (Debian)"
+	@echo "make lint         gcc, clang, luacheck, cppcheck, rooms"
+	@echo "make asan tsan valgrind    the tests under a sanitizer"
+	@echo "make bench        lvhd beside the floor"
+	@echo "make install uninstall     [DESTDIR= PREFIX=/usr/local]"
+	@echo "make clean        removes build/"
+	@echo "V=1 shows the commands"

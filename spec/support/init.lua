@@ -1,0 +1,108 @@
+-- SPDX-License-Identifier: MIT
+--
+-- What the specs share: scratch folders, shell commands, files as strings,
+-- and the counts that tell whether something was left behind.  Knows the
+-- host, not lvhd.
+
+
+local support = {}
+
+---Runs a shell command.
+---@param command string
+---@return boolean ok, string output standard output and error
+function support.sh(command)
+  local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1", "r"))
+  local output = pipe:read("a")
+  local ok = pipe:close()
+  return ok == true, output
+end
+
+---Runs a shell command that must succeed.
+---@return string output
+function support.run(command)
+  local ok, output = support.sh(command)
+  if not ok then
+    error(("command failed: %s\n%s"):format(command, output), 2)
+  end
+  return output
+end
+
+---Quotes a word for the shell.
+function support.q(word)
+  return "'" .. word:gsub("'", [['\'']]) .. "'"
+end
+
+local folders = {}
+
+---Makes a scratch folder, removed after the test (helper.lua).
+---@return string path real path, without links
+function support.tmpdir()
+  local root = os.getenv("LVHD_TMPDIR") or os.getenv("TMPDIR") or "/tmp"
+  local path = support.run(
+    "readlink -f \"$(mktemp -d -p " .. support.q(root) .. " lvhd-spec.XXXXXX)\"")
+    :gsub("\n", "")
+  folders[#folders + 1] = path
+  return path
+end
+
+---Removes every scratch folder made since the last call.
+function support.clean()
+  for i = #folders, 1, -1 do
+    support.sh("chmod -R u+rwx " .. support.q(folders[i])
+      .. " ; rm -rf " .. support.q(folders[i]))
+    folders[i] = nil
+  end
+end
+
+function support.write(path, bytes)
+  local file = assert(io.open(path, "wb"))
+  assert(file:write(bytes))
+  assert(file:close())
+end
+
+function support.read(path)
+  local file = assert(io.open(path, "rb"))
+  local bytes = file:read("a")
+  file:close()
+  return bytes
+end
+
+---Names in a folder, hidden ones too, sorted, without "." and "..".
+---@return string[]
+function support.names(folder)
+  local list = {}
+  for name in support.run("ls -A " .. support.q(folder)):gmatch("[^\n]+") do
+    list[#list + 1] = name
+  end
+  table.sort(list)
+  return list
+end
+
+---Open descriptors of this process. (A shell would race with the pipe that
+---reads its answer.)
+function support.fds()
+  return require("lvhdtest").fds()
+end
+
+---Threads of this process.
+function support.threads()
+  return require("lvhdtest").threads()
+end
+
+function support.pid()
+  local file = assert(io.open("/proc/self/stat"))
+  local pid = file:read("n")
+  file:close()
+  return math.tointeger(pid)
+end
+
+function support.is_root()
+  return support.run("id -u") == "0\n"
+end
+
+---The word is a command here.
+function support.has(command)
+  return (support.sh("command -v " .. command))
+end
+
+return support

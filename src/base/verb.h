@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Where op and task meet: what a verb is, and what it may ask of the task
+ * that runs it.  task knows no verb but through this struct; op knows no
+ * thread but through struct lv_job.
+ */
+#ifndef LV_BASE_VERB_H
+#define LV_BASE_VERB_H
+
+#include "lvhd.h"
+
+struct lv_job; /* the running task, as its verb sees it; see task/task.c */
+
+/* The verb never takes the last idle worker. */
+#define LV_LONG 1u
+
+/* One const object per op file.  args is one allocation of the verb's. */
+struct lv_verb {
+  const char *name;
+  /* The caller's thread: strings, then (preflight) disk checks. */
+  int (*prepare)(void *args, struct lvhd_error *err);
+  /* A worker: looks again, then works.  0 means success, and the verb has
+   * called lv_job_commit() unless it made nothing. */
+  int (*run)(void *args, struct lv_job *job, struct lvhd_error *err);
+  /* Arguments and result, at the last reference, on any thread. */
+  void (*free)(void *args);
+  /* LV_LONG or 0; asked once, after prepare. */
+  unsigned (*kind)(const void *args);
+  /* The result after success; the path for texts.  Both live in args. */
+  const struct lvhd_info *(*info)(const void *args);
+  const char *(*path)(const void *args);
+};
+
+/* What there is to do, said once, early; what has been done, added up. */
+void lv_job_total(struct lv_job *job, uint64_t bytes, uint64_t items);
+void lv_job_step(struct lv_job *job, uint64_t bytes, uint64_t items);
+
+/* Someone wants the task to end as cancelled: stop, undo, return E_ABORT. */
+bool lv_job_cancelled(const struct lv_job *job);
+
+/* The point of no return: a cancel before it wins (false: undo and return
+ * E_ABORT), one after it is too late. */
+bool lv_job_commit(struct lv_job *job);
+
+#endif

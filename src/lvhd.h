@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * lvhd: create, inspect and maintain VHD virtual hard disks.
+ *
+ * This header is the manual of the C engine.  It knows no Lua.  Every name
+ * in it begins with lvhd_ or LVHD_; nothing else is visible to a program.
+ *
+ * Life cycle
+ *
+ *   lvhd_engine *engine = NULL;
+ *   lvhd_task *task = NULL;
+ *   struct lvhd_error err = LVHD_ERROR_INIT;
+ *
+ *   lvhd_engine_new(&engine, NULL, &err);
+ *   lvhd_create_differencing(engine, "/vms/a.vhd", "/golden/base.vhd", NULL,
+ *                            &task, &err);
+ *   while (!lvhd_task_step(task, 250, NULL))
+ *     ;
+ *   if (lvhd_task_error(task) == NULL)
+ *     puts(lvhd_task_info(task)->path);
+ *   lvhd_task_free(task);
+ *   lvhd_engine_free(engine, false);
+ *
+ * Errors.  A function that can fail returns an enum lvhd_code: 0 (LVHD_S_OK)
+ * or the code, in which case *err is filled.  `err` may be NULL where the
+ * code is enough.  *err begins as LVHD_ERROR_INIT; a filled one owns two
+ * strings: lvhd_error_clear().
+ * Every free function accepts NULL.
+ *
+ * Threads.  An engine is shared by any threads of the process.  A task
+ * handle belongs to one thread at a time.  Two engines share nothing.
+ * Workers block all signals and never call back into the program.
+ *
+ * Fork.  In a child process the engine and the tasks of its parent may only
+ * be freed: whatever returns a code returns LVHD_E_HANDLE, every wait is over
+ * at once, and a task that has not ended has LVHD_E_HANDLE for an error.
+ *
+ * Caveats
+ *   - A differencing disk is as good as its parent: whoever writes to the
+ *     parent ruins every child of it.  lvhd never writes to a parent.
+ *   - QEMU opens differencing disks without a word and reads zeros where
+ *     the parent's data should be.
+ *   - A program that unloads shared objects: liblvhd and the Lua module are
+ *     linked `-z nodelete`, since a worker may still run inside.
+ */
+#ifndef LVHD_H
+#define LVHD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LVHD_API __attribute__((visibility("default")))
+#define LVHD_NODISCARD __attribute__((warn_unused_result))
+#else
+#define LVHD_API
+#define LVHD_NODISCARD
+#endif
+
+/* ---- errors ---------------------------------------------------------- */
+
+/* The codes, in the order of base/codes.def, which gives number and text.
+ * The values are pinned. */
+enum lvhd_code {
+  LVHD_S_OK,
+  LVHD_S_FALSE,
+  LVHD_E_POINTER,
+  LVHD_E_FAIL,
+  LVHD_E_ABORT,
+  LVHD_E_NOTIMPL,
+  LVHD_E_INVALIDARG,
+  LVHD_E_OUTOFMEMORY,
+  LVHD_E_HANDLE,
+  LVHD_E_ACCESSDENIED,
+  LVHD_DISP_E_EXCEPTION,
+  LVHD_DISP_E_BADINDEX,
+  LVHD_E_FILE_NOT_FOUND,
+  LVHD_E_PATH_NOT_FOUND,
+  LVHD_E_INVALID_DRIVE,
+  LVHD_E_SHARING_VIOLATION,
+  LVHD_E_BUFFER_OVERFLOW,
+  LVHD_E_DISK_FULL,
+  LVHD_E_INVALID_NAME,
+  LVHD_E_BAD_PATHNAME,
+  LVHD_E_ALREADY_EXISTS,
+  LVHD_VM_E_TIMED_OUT,
+  LVHD_VM_E_OUT_OF_RESOURCE,
+  LVHD_VM_E_VM_UNKNOWN,
+  LVHD_VM_E_APP_SHUTTING_DOWN,
+  LVHD_VM_E_VM_RUNNING_OR_SAVED,
+  LVHD_VM_E_PREF_NOT_FOUND,
+  LVHD_VM_E_PREF_ILLEGAL_VALUE,
+  LVHD_VM_E_VM_RUNNING,
+  LVHD_VM_E_DRIVE_INVALID,
+  LVHD_VM_E_DRIVE_BUS_LOC_IN_USE,
+  LVHD_VM_E_ADDITIONS_NOT_AVAIL,
+  LVHD_VM_E_IMAGE_CAPTURE_FAIL,
+  LVHD_VM_E_PARENT_PATH_NOT_FOUND,
+  LVHD_VM_E_FILE_TOO_LARGE_FOR_VOLUME,
+  LVHD_VM_E_FILE_READ_ONLY,
+  LVHD_VM_E_WRONG_HD_IMAGE_TYPE,
+  LVHD_VM_E_HD_IMAGE_OPEN_FAIL,
+  LVHD_VM_E_HOST_DRIVE_NOT_FOUND,
+  LVHD_VM_E_HD_IMAGE_ACCESS,
+  LVHD_VM_E_INVALID_HD_FILE,
+  LVHD_VM_E_IMAGE_SIZE_TOO_LARGE,
+  LVHD_VM_E_IMAGE_SIZE_TOO_SMALL,
+  LVHD_VM_E_PARENT_CHILD_ID_MISMATCH,
+  LVHD_VM_E_UNSUPPORTED_HD_DISK_TYPE,
+  LVHD_VM_E_PARENT_MODIFIED,
+  LVHD_VM_E_MEDIA_WRONG_TYPE,
+  LVHD_VM_E_HARDWARE_VIRTUALIZATION_DISABLED,
+  LVHD_VM_E_VMVIRTUALPC_OLDER_VERSION,
+  LVHD_VM_E_OTHER_VIRTUALIZATION_SOFTWARE,
+  LVHD_CODES /* how many there are */
+};
+
+/* Which of the numbers of an error are known, and whose fault it is. */
+enum {
+  LVHD_HAS_EXPECTED = 1u << 0,
+  LVHD_HAS_ACTUAL = 1u << 1,
+  LVHD_HAS_OFFSET = 1u << 2,
+  LVHD_AT_PARENT = 1u << 3 /* what is wrong is wrong with the parent */
+};
+
+/* What went wrong, by value.  path and parent are owned by the error (or
+ * NULL when not known, or when memory ran out); op and syscall are static. */
+struct lvhd_error {
+  int code;            /* enum lvhd_code */
+  int reason;          /* lvhd_reason_name(); 0: none */
+  int errnum;          /* errno of the failed call; 0: none */
+  unsigned has;        /* LVHD_HAS_... */
+  const char *op;      /* the verb: "create_differencing" */
+  const char *syscall; /* the failed call: "linkat" */
+  uint64_t expected;   /* the limit, in the unit of the reason */
+  uint64_t actual;     /* what was found, in the same unit */
+  uint64_t offset;     /* byte offset in the file */
+  char *path;          /* the image that the call was about */
+  char *parent;        /* its parent, where the call has one */
+};
+#define LVHD_ERROR_INIT {0, 0, 0, 0, NULL, NULL, 0, 0, 0, NULL, NULL}
+
+/* Frees what the error owns and makes it LVHD_ERROR_INIT again. */
+LVHD_API void lvhd_error_clear(struct lvhd_error *err);
+
+/* Writes the sentence behind "op 'path': " into buf: what is wrong (with the
+ * parent, when that is at fault), the limit and the value.  Returns the
+ * length it would need, as snprintf. */
+LVHD_API int lvhd_error_text(const struct lvhd_error *err, char *buf,
+                             size_t size);
+
+/* "E_ALREADY_EXISTS", 0x800700B7, the general text.  NULL or 0 for a number
+ * that is no code.  Static strings; any thread. */
+LVHD_API const char *lvhd_code_name(int code);
+LVHD_API uint32_t lvhd_code_hresult(int code);
+LVHD_API const char *lvhd_code_text(int code);
+
+/* "FOLDER_MISSING"; "ERROR_PATH_NOT_FOUND" (may be ""); the text.  NULL for
+ * 0 and for a number that is no reason. */
+LVHD_API const char *lvhd_reason_name(int reason);
+LVHD_API const char *lvhd_reason_windows(int reason);
+LVHD_API const char *lvhd_reason_text(int reason);
+
+/* "EACCES"; NULL for a number that is no errno.  Static strings. */
+LVHD_API const char *lvhd_errno_name(int errnum);
+
+/* ---- engines --------------------------------------------------------- */
+
+typedef struct lvhd_engine lvhd_engine;
+typedef struct lvhd_task lvhd_task;
+
+/* How durable a new file is before its task succeeds.  0 in the options of
+ * a call means: as the engine. */
+enum lvhd_sync {
+  LVHD_SYNC_DEFAULT,
+  LVHD_SYNC_FULL, /* file and folder */
+  LVHD_SYNC_DATA, /* the file only */
+  LVHD_SYNC_NONE
+};
+
+/* A yes or no that may also be "as the engine". */
+enum lvhd_choice { LVHD_DEFAULT, LVHD_YES, LVHD_NO };
+
+/* Zero-initialise, then set what differs.  Strings are copied. */
+struct lvhd_engine_options {
+  unsigned threads;             /* 0: min(4, processors) */
+  enum lvhd_sync sync;          /* default: FULL */
+  const char *base;             /* absolute folder, or NULL */
+  enum lvhd_choice long_paths;  /* default: NO */
+  enum lvhd_choice host_names;  /* default: NO, the documented characters */
+  enum lvhd_choice preflight;   /* default: YES */
+  const void *system;           /* tests only: a struct lv_sys; or NULL */
+};
+
+/* Makes an engine; its threads start when there is work.  opts may be NULL.
+ * Errors: E_OUTOFMEMORY, VM_E_OUT_OF_RESOURCE, E_BAD_PATHNAME (base is
+ * relative), E_INVALID_NAME (its characters), E_INVALIDARG (an enum value
+ * that does not exist). */
+LVHD_API LVHD_NODISCARD int
+lvhd_engine_new(lvhd_engine **out, const struct lvhd_engine_options *opts,
+                struct lvhd_error *err);
+
+/* From now on every new task is refused with VM_E_APP_SHUTTING_DOWN; `how`
+ * tells what becomes of those there are.  Returns at once. */
+enum lvhd_stop {
+  LVHD_STOP_FINISH,      /* what is there goes on */
+  LVHD_STOP_CANCEL_LONG, /* queued and running long operations are cancelled */
+  LVHD_STOP_CANCEL       /* everything is cancelled */
+};
+LVHD_API void lvhd_engine_stop(lvhd_engine *engine, enum lvhd_stop how);
+
+/* Waits at most `ms` milliseconds until no task is queued or running; a
+ * signal ends the wait early.  True: none is.  True in a forked child. */
+LVHD_API bool lvhd_engine_idle(lvhd_engine *engine, unsigned ms);
+
+/* Stops the engine, waits for its tasks, joins its threads.  cancel as
+ * LVHD_STOP_CANCEL.  Not interruptible: loop over lvhd_engine_idle() first
+ * where that matters.  One thread closes; a second one that calls meanwhile
+ * returns early.  In a forked child it does nothing. */
+LVHD_API void lvhd_engine_close(lvhd_engine *engine, bool cancel);
+
+/* Closes, then lets go.  Tasks that are still held keep their results; the
+ * memory goes with the last of them. */
+LVHD_API void lvhd_engine_free(lvhd_engine *engine, bool cancel);
+
+/* What is going on.  live: tasks queued or running; tasks: all that exist,
+ * the live ones and those that are still held or lost; threads: workers. */
+struct lvhd_engine_counts {
+  size_t live, tasks, threads;
+};
+LVHD_API void lvhd_engine_counts(lvhd_engine *engine,
+                                 struct lvhd_engine_counts *out);
+
+/* A failed task whose handle was freed before it ended is lost; this hands
+ * out one such task as a handle again, or NULL, and is cheap when there is
+ * none.  A program that frees handles of running tasks calls it now and then,
+ * if only to free what it gets: the lost ones pile up until then. */
+LVHD_API lvhd_task *lvhd_engine_lost(lvhd_engine *engine);
+
+/* ---- creating -------------------------------------------------------- */
+
+enum lvhd_type { LVHD_FIXED = 2, LVHD_DYNAMIC = 3, LVHD_DIFFERENCING = 4 };
+
+enum lvhd_allocate {
+  LVHD_ALLOCATE_DEFAULT, /* sparse */
+  LVHD_SPARSE,  /* a hole */
+  LVHD_RESERVE, /* fallocate; E_NOTIMPL where the volume cannot */
+  LVHD_ZERO     /* zeros are written */
+};
+
+/* Zero-initialise, then set what differs.  Everything is copied. */
+struct lvhd_create_options {
+  bool has_uuid, has_timestamp, has_mode, has_block_size;
+  uint8_t uuid[16];              /* text order (RFC 4122) */
+  int64_t timestamp;             /* seconds since 1970; the file's mtime too */
+  unsigned mode;                 /* permission bits, exactly; otherwise 0666
+                                    less the umask */
+  int64_t block_size;            /* bytes: 2 MiB or 512 KiB, or what the
+                                    parent has; otherwise 2 MiB or that */
+  enum lvhd_allocate allocate;   /* fixed disks only */
+  bool keep;                     /* an existing file that is the disk asked
+                                    for is success with created == false */
+  enum lvhd_sync sync;           /* these five: 0 or NULL is as the engine */
+  const char *base;
+  enum lvhd_choice long_paths, host_names, preflight;
+  size_t image_length, parent_length; /* bytes of the two paths where they may
+                                         hold NUL; 0: up to the first NUL */
+};
+
+/* Create a disk; the returned task tracks it.  Blocking only for the checks
+ * of the call (none but the strings without preflight).  A NULL path is
+ * E_POINTER.  On failure *out is NULL and *err filled; the codes, in the
+ * order of the checks:
+ *   E_POINTER  VM_E_APP_SHUTTING_DOWN  E_INVALID_NAME  E_PATH_NOT_FOUND
+ *   E_BAD_PATHNAME  E_BUFFER_OVERFLOW  E_INVALIDARG
+ *   VM_E_IMAGE_SIZE_TOO_SMALL  VM_E_IMAGE_SIZE_TOO_LARGE  E_ACCESSDENIED
+ *   VM_E_INVALID_HD_FILE  E_SHARING_VIOLATION  E_ALREADY_EXISTS
+ *   VM_E_FILE_TOO_LARGE_FOR_VOLUME  E_DISK_FULL  DISP_E_EXCEPTION
+ * and at any point E_OUTOFMEMORY, VM_E_OUT_OF_RESOURCE and, after a fork,
+ * E_HANDLE.
+ * size in bytes, a multiple of 512, from 3 MiB to less than 2,088,960 MiB. */
+LVHD_API LVHD_NODISCARD int
+lvhd_create_fixed(lvhd_engine *engine, const char *image, int64_t size,
+                  const struct lvhd_create_options *opts, lvhd_task **out,
+                  struct lvhd_error *err);
+LVHD_API LVHD_NODISCARD int
+lvhd_create_dynamic(lvhd_engine *engine, const char *image, int64_t size,
+                    const struct lvhd_create_options *opts, lvhd_task **out,
+                    struct lvhd_error *err);
+LVHD_API LVHD_NODISCARD int
+lvhd_create_differencing(lvhd_engine *engine, const char *image,
+                         const char *parent,
+                         const struct lvhd_create_options *opts,
+                         lvhd_task **out, struct lvhd_error *err);
+
+/* ---- what a file says ------------------------------------------------ */
+
+struct lvhd_locator {
+  char code[5];           /* "W2ru", "W2ku", "MacX" ... */
+  const char *path;       /* decoded, UTF-8 */
+  const uint8_t *raw;     /* the bytes in the file */
+  size_t raw_length;
+};
+
+enum lvhd_severity { LVHD_NOTE, LVHD_WARNING, LVHD_ERROR };
+
+struct lvhd_finding {
+  int reason;               /* lvhd_reason_name() */
+  enum lvhd_severity severity;
+  unsigned has;             /* LVHD_HAS_... */
+  uint64_t expected, actual, offset;
+};
+
+/* One file.  All pointers live as long as the object that gave the info. */
+struct lvhd_info {
+  const char *path;         /* absolute, as it really is */
+  enum lvhd_type type;
+  uint64_t size;            /* bytes the guest sees */
+  uint64_t file_size;       /* length of the file in bytes */
+  uint32_t block_size;      /* bytes; 0 for fixed disks */
+  uint32_t blocks;          /* entries of the BAT */
+  uint32_t blocks_used;     /* of which allocated */
+  uint8_t uuid[16];
+  int64_t timestamp;        /* seconds since 1970 */
+  char creator[5];          /* "win " */
+  uint64_t free;            /* bytes free on the volume */
+  bool lockable;            /* the volume has locks */
+  bool created;             /* false: it was there before (keep) */
+  bool has_parent;
+  const char *parent_path;  /* as it really is; NULL when only recorded */
+  const char *parent_name;  /* the name field of the header */
+  uint8_t parent_uuid[16];
+  int64_t parent_timestamp; /* seconds since 1970 */
+  const struct lvhd_locator *locators;
+  size_t locator_count;
+  const struct lvhd_finding *findings;
+  size_t finding_count;
+};
+
+/* ---- tasks ----------------------------------------------------------- */
+
+enum lvhd_status {
+  LVHD_QUEUED,
+  LVHD_RUNNING,
+  LVHD_SUCCEEDED,
+  LVHD_FAILED,
+  LVHD_CANCELLED
+};
+
+/* Waits at most `ms` milliseconds for the end.  Returns true when the task
+ * has ended; *interrupted (may be NULL) tells that a signal ended the wait. */
+LVHD_API bool lvhd_task_step(lvhd_task *task, unsigned ms, bool *interrupted);
+
+LVHD_API enum lvhd_status lvhd_task_status(const lvhd_task *task);
+
+/* True: it will end as cancelled and leave no new file.  False: too late. */
+LVHD_API bool lvhd_task_cancel(lvhd_task *task);
+
+/* NULL while it runs and after success; lives as long as the handle.  Once
+ * asked for, the error counts as read.  In a forked child E_HANDLE, if the
+ * task had not ended. */
+LVHD_API const struct lvhd_error *lvhd_task_error(lvhd_task *task);
+/* The same, and the error stays unread. */
+LVHD_API const struct lvhd_error *lvhd_task_peek(const lvhd_task *task);
+/* True: it failed and nobody has asked for its error. */
+LVHD_API bool lvhd_task_unread(const lvhd_task *task);
+
+/* NULL until success; lives as long as the handle. */
+LVHD_API const struct lvhd_info *lvhd_task_info(const lvhd_task *task);
+
+/* percent is 100 only after success, and never runs backwards. */
+struct lvhd_progress {
+  unsigned percent;
+  uint64_t bytes, bytes_total;    /* bytes_total 0: not known */
+  uint64_t items, items_total;
+};
+LVHD_API void lvhd_task_progress(lvhd_task *task, struct lvhd_progress *out);
+
+LVHD_API double lvhd_task_elapsed(const lvhd_task *task); /* seconds */
+LVHD_API const char *lvhd_task_verb(const lvhd_task *task);
+LVHD_API const char *lvhd_task_path(const lvhd_task *task); /* the image */
+
+/* A descriptor of its own, made at the first call, readable once the task
+ * has ended and ever after; closed by lvhd_task_free.  -1: *err filled
+ * (VM_E_OUT_OF_RESOURCE; E_HANDLE after fork). */
+LVHD_API int lvhd_task_fd(lvhd_task *task, struct lvhd_error *err);
+/* The descriptor when one was made, else -1. */
+LVHD_API int lvhd_task_has_fd(const lvhd_task *task);
+
+/* Lets go.  The task itself goes on. */
+LVHD_API void lvhd_task_free(lvhd_task *task);
+
+/* The engine of a task belongs to another process (after fork). */
+LVHD_API bool lvhd_engine_forked(const lvhd_engine *engine);
+LVHD_API bool lvhd_task_forked(const lvhd_task *task);
+
+/* ---- waiting in event loops ------------------------------------------ */
+
+/* A waiter owns a descriptor from the engine's small set.  Attached to a
+ * task, the descriptor becomes readable when the task ends. */
+typedef struct lvhd_waiter lvhd_waiter;
+
+/* Errors: VM_E_OUT_OF_RESOURCE, E_OUTOFMEMORY, E_HANDLE. */
+LVHD_API LVHD_NODISCARD int lvhd_waiter_new(lvhd_engine *engine,
+                                            lvhd_waiter **out,
+                                            struct lvhd_error *err);
+LVHD_API int lvhd_waiter_fd(const lvhd_waiter *waiter);
+/* task NULL: until the engine is idle.  True: that has already happened,
+ * and nothing was attached. */
+LVHD_API bool lvhd_waiter_attach(lvhd_waiter *waiter, lvhd_task *task);
+/* Detaches if attached and drains the descriptor. */
+LVHD_API void lvhd_waiter_detach(lvhd_waiter *waiter);
+/* Detaches and gives the descriptor back to the engine's set. */
+LVHD_API void lvhd_waiter_free(lvhd_waiter *waiter);
+/* The i-th descriptor of the set, or -1 past the end: for hosts that must
+ * tell an event loop before the engine's memory goes. */
+LVHD_API int lvhd_engine_fd_at(lvhd_engine *engine, size_t i);
+
+/* An identifier as text of 36 characters, and back; false: malformed. */
+LVHD_API void lvhd_uuid_text(const uint8_t uuid[16], char out[37]);
+LVHD_API bool lvhd_uuid_parse(const char *text, uint8_t uuid[16]);
+
+/* The version of the library: "0.1.0". */
+LVHD_API const char *lvhd_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
