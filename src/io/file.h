@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One existing file, opened for reading: regular files only, never waiting,
+ * never following what it says.  Knows nothing of what is in it.
+ */
+#ifndef LV_IO_FILE_H
+#define LV_IO_FILE_H
+
+#include "base/error.h"
+#include "io/env.h"
+
+struct lv_file {
+  int fd; /* -1: closed */
+  struct stat st;
+};
+#define LV_FILE_INIT {.fd = -1}
+
+/* Opens path for reading and looks at it (file->st).  A folder, FIFO, socket
+ * or device is VM_E_INVALID_HD_FILE; a missing last component is
+ * E_PATH_NOT_FOUND/FILE_MISSING, a missing folder FOLDER_MISSING. */
+int lv_file_open(struct lv_file *file, const struct lv_env *env,
+                 const char *path, struct lvhd_error *err);
+
+/* Reads exactly n bytes at offset.  The caller has compared with the length
+ * of the file: one that ends earlier now was cut by someone else, which is
+ * DISP_E_EXCEPTION with EIO. */
+int lv_file_read(const struct lv_file *file, const struct lv_env *env,
+                 void *buf, size_t n, uint64_t offset,
+                 struct lvhd_error *err);
+
+/* The path as it really is, without links, of an open descriptor that was
+ * reached by `path` (absolute): from /proc, or by a walk where that is not
+ * to be had.  malloc'ed in *out. */
+int lv_real_path(char **out, const struct lv_env *env, int fd,
+                 const char *path, enum lv_step step,
+                 struct lvhd_error *err);
+
+/* E_SHARING_VIOLATION when another process has the file open for writing,
+ * by QEMU's locks: byte 101 (writes) or 103 (resizes) is locked.  *lockable
+ * (may be NULL) tells whether the volume has locks. */
+int lv_file_quiet(const struct lv_file *file, const struct lv_env *env,
+                  bool *lockable, struct lvhd_error *err);
+
+/* Accepts a closed file. */
+void lv_file_close(struct lv_file *file, const struct lv_env *env);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Finding the nearest existing folder of a path.  Makes and removes nothing.
+ */
+#include "io/folder.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/file.h"
+
+/* A folder that we may enter and write, but not list, opens by path only. */
+static int open_folder(struct lv_folder *folder, const struct lv_env *env,
+                       const char *path) {
+  const struct lv_sys *sys = env->sys;
+  const int flags = O_DIRECTORY | O_CLOEXEC;
+  folder->path_only = false;
+  folder->fd = lv_openat(sys, AT_FDCWD, path, flags | O_RDONLY, 0);
+  if (folder->fd < 0 && errno == EACCES) {
+    folder->fd = lv_openat(sys, AT_FDCWD, path, flags | O_PATH, 0);
+    folder->path_only = folder->fd >= 0;
+  }
+  return folder->fd < 0 ? errno : 0;
+}
+
+/* Bytes of `path` without its last component and the slashes before it; at
+ * least 1, the root. */
+static size_t cut_component(const char *path, size_t n) {
+  while (n > 1 && path[n - 1] == '/')
+    n--;
+  while (n > 1 && path[n - 1] != '/')
+    n--;
+  while (n > 1 && path[n - 1] == '/')
+    n--;
+  return n;
+}
+
+/* What is missing must be makeable: names only, and the first one must not
+ * be a link that leads nowhere. */
+static int check_missing(const struct lv_folder *folder,
+                         const struct lv_env *env, const char *path,
+                         struct lvhd_error *err) {
+  const char *at = path + folder->exists;
+  bool first = true;
+  while (*(at += strspn(at, "/")) != '\0') {
+    size_t n = strcspn(at, "/");
+    char name[NAME_MAX + 1];
+    struct stat st;
+    if (n > NAME_MAX)
+      return lv_fail_errno(err, LV_STEP_FOLDER, ENAMETOOLONG, "openat");
+    if (n == 2 && memcmp(at, "..", 2) == 0)
+      return lv_fail_errno(err, LV_STEP_FOLDER, ENOENT, "openat");
+    memcpy(name, at, n);
+    name[n] = '\0';
+    if (first && env->sys->fstatat(env->sys, folder->fd, name, &st,
+                                   AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISLNK(st.st_mode))
+      return lv_fail_errno(err, LV_STEP_FOLDER, ENOENT, "openat");
+    first = false;
+    at += n;
+  }
+  return 0;
+}
+
+int lv_folder_open(struct lv_folder *folder, const struct lv_env *env,
+                   const char *path, struct lvhd_error *err) {
+  char buf[PATH_MAX];
+  size_t n = strlen(path);
+  int failed = 0;
+  if (n >= sizeof buf)
+    return lv_fail_errno(err, LV_STEP_FOLDER, ENAMETOOLONG, "openat");
+  memcpy(buf, path, n + 1);
+  for (;;) {
+    buf[n] = '\0';
+    failed = open_folder(folder, env, buf);
+    if (failed != ENOENT || n <= 1)
+      break;
+    n = cut_component(buf, n);
+  }
+  if (failed != 0)
+    return lv_fail_errno(err, LV_STEP_FOLDER, failed, "openat");
+  folder->exists = n;
+  folder->missing = path[n] != '\0';
+  if (!folder->missing)
+    return 0;
+  failed = check_missing(folder, env, path, err);
+  if (failed != 0)
+    lv_folder_close(folder, env);
+  return failed;
+}
+
+/* Appends the missing components, without "." and doubled slashes. */
+static void append_missing(char *to, const char *missing) {
+  size_t n = strlen(to);
+  while (*(missing += strspn(missing, "/")) != '\0') {
+    size_t m = strcspn(missing, "/");
+    if (!(m == 1 && missing[0] == '.')) {
+      if (n > 1)
+        to[n++] = '/';
+      memcpy(to + n, missing, m);
+      n += m;
+    }
+    missing += m;
+  }
+  to[n] = '\0';
+}
+
+int lv_folder_real(char **out, const struct lv_folder *folder,
+                   const struct lv_env *env, const char *path,
+                   struct lvhd_error *err) {
+  char prefix[PATH_MAX];
+  char *real = NULL;
+  char *whole = NULL;
+  int code = 0;
+  memcpy(prefix, path, folder->exists);
+  prefix[folder->exists] = '\0';
+  code = lv_real_path(&real, env, folder->fd, prefix, LV_STEP_FOLDER, err);
+  if (code != 0)
+    return code;
+  whole = realloc(real, strlen(real) + strlen(path + folder->exists) + 2);
+  if (whole == NULL) {
+    free(real);
+    return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  }
+  append_missing(whole, path + folder->exists);
+  *out = whole;
+  return 0;
+}
+
+bool lv_folder_gone(const struct lv_folder *folder,
+                    const struct lv_env *env) {
+  struct stat st;
+  return folder->fd >= 0 &&
+         env->sys->fstat(env->sys, folder->fd, &st) == 0 && st.st_nlink == 0;
+}
+
+void lv_folder_close(struct lv_folder *folder, const struct lv_env *env) {
+  if (folder->fd >= 0)
+    env->sys->close(env->sys, folder->fd);
+  folder->fd = -1;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The folder of a new file: the nearest one that exists, open, and what is
+ * missing below it.  Makes nothing; newfile.c does, at the end.
+ */
+#ifndef LV_IO_FOLDER_H
+#define LV_IO_FOLDER_H
+
+#include "base/error.h"
+#include "io/env.h"
+
+struct lv_folder {
+  int fd;         /* of the nearest folder that exists; -1: closed */
+  bool path_only; /* we may enter it but not read it: fsync cannot */
+  bool missing;   /* folders of the path are missing below it */
+  size_t exists;  /* bytes of the path that exist */
+};
+#define LV_FOLDER_INIT {.fd = -1}
+
+/* Opens the nearest existing folder of an absolute path.  Something that is
+ * no folder on the way, a dangling link, or ".." below what exists is
+ * E_PATH_NOT_FOUND. */
+int lv_folder_open(struct lv_folder *folder, const struct lv_env *env,
+                   const char *path, struct lvhd_error *err);
+
+/* The path as it really is: of what exists without links, with what is
+ * missing added.  malloc'ed in *out. */
+int lv_folder_real(char **out, const struct lv_folder *folder,
+                   const struct lv_env *env, const char *path,
+                   struct lvhd_error *err);
+
+/* The folder was removed after it was opened: what failed in it proves
+ * nothing, look again. */
+bool lv_folder_gone(const struct lv_folder *folder, const struct lv_env *env);
+
+/* Accepts a closed folder. */
+void lv_folder_close(struct lv_folder *folder, const struct lv_env *env);
+
+#endif

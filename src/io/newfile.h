@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A new file that appears whole or not at all, and never replaces another
+ * (design 2, contract 6).
+ *
+ *   lv_newfile_begin    an unnamed file in the nearest folder that exists,
+ *                       or one with a hidden temporary name
+ *   lv_newfile_write*   all of its bytes
+ *   lv_newfile_flush    durable, under no name
+ *   lv_newfile_link     missing folders are made, and the name appears
+ *   lv_newfile_settle   the folder is durable, the descriptor closed
+ *   lv_newfile_abandon  from any state: nothing is left
+ *
+ * The caller stops at the first failure and abandons; a file whose flush
+ * failed is never flushed again.  Knows nothing of disks.
+ */
+#ifndef LV_IO_NEWFILE_H
+#define LV_IO_NEWFILE_H
+
+#include "io/folder.h"
+
+#define LV_TEMP_NAME 32 /* ".<16 hex>.lvhd-tmp" and NUL */
+
+struct lv_newfile {
+  struct lv_env *env;
+  const char *folder; /* the real path of the final folder; not owned */
+  const char *name;   /* in that folder; not owned */
+  bool full;          /* folders become durable too */
+  int fd;             /* the file; -1: none */
+  int nearest;        /* the folder it was begun in; not owned */
+  int target;         /* the final folder, from link on; -1: none */
+  bool borrowed;      /* target is nearest, and not ours to close */
+  bool missing;       /* folders were missing at the beginning */
+  bool path_only;     /* target cannot be flushed by itself */
+  bool linked;        /* the name is there, and ours */
+  char temp[LV_TEMP_NAME]; /* "": unnamed */
+  size_t made_from;   /* folders longer than this prefix of the path, up */
+  size_t made_to;     /* to this one, were made by us */
+};
+#define LV_NEWFILE_INIT {.fd = -1, .nearest = -1, .target = -1}
+
+/* lv_newfile_link: this way of naming is not to be had here; abandon, and
+ * begin again with named == true. */
+#define LV_AGAIN_NAMED (-2)
+
+/* nearest: open folder to begin in, alive until the end.  named: with a
+ * hidden temporary name at once.  mode: as of open(2), so less umask. */
+int lv_newfile_begin(struct lv_newfile *file, struct lv_env *env,
+                     const struct lv_folder *nearest, const char *folder,
+                     const char *name, mode_t mode, bool named,
+                     struct lvhd_error *err);
+
+/* Writes count pieces at offset, all of them.  iov is used up. */
+int lv_newfile_write(struct lv_newfile *file, struct iovec *iov, int count,
+                     uint64_t offset, struct lvhd_error *err);
+
+/* Reserves `length` bytes.  E_NOTIMPL/NO_RESERVE where the volume cannot. */
+int lv_newfile_reserve(struct lv_newfile *file, uint64_t length,
+                       struct lvhd_error *err);
+
+/* Sets mode exactly, and the modification time (seconds since 1970). */
+int lv_newfile_chmod(struct lv_newfile *file, mode_t mode,
+                     struct lvhd_error *err);
+int lv_newfile_touch(struct lv_newfile *file, int64_t seconds,
+                     struct lvhd_error *err);
+
+int lv_newfile_flush(struct lv_newfile *file, struct lvhd_error *err);
+
+/* full: every folder entry made is flushed.  E_ALREADY_EXISTS when the name
+ * is taken; LV_AGAIN_NAMED. */
+int lv_newfile_link(struct lv_newfile *file, bool full,
+                    struct lvhd_error *err);
+
+/* A failure takes the name away again. */
+int lv_newfile_settle(struct lv_newfile *file, struct lvhd_error *err);
+
+/* Accepts every state, after settle too (when it does nothing). */
+void lv_newfile_abandon(struct lv_newfile *file);
+
+/* An unnamed file for questions; *fd == -1 and success where the volume has
+ * none. */
+int lv_unnamed_open(int *fd, const struct lv_env *env,
+                    const struct lv_folder *folder, mode_t mode,
+                    struct lvhd_error *err);
+
+#endif
