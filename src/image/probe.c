@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reading footer and header of an untrusted file.  Every number is checked
+ * before it is multiplied or seeked with; nothing is allocated by size.
+ */
+#include "image/probe.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "format/plan.h"
+
+static int invalid(struct lvhd_error *err, enum lv_reason reason,
+                   const struct lvhd_finding *bad, uint64_t base) {
+  int code = lv_fail(err, LVHD_VM_E_INVALID_HD_FILE, reason);
+  if (err && bad) {
+    err->has = bad->has;
+    err->expected = bad->expected;
+    err->actual = bad->actual;
+    err->offset = base + bad->offset;
+  }
+  return code;
+}
+
+/* The footer stands in the last 512 bytes, or, in files of before Virtual PC
+ * 2004, in the last 511 with its final reserved byte missing. */
+static int read_footer(struct lv_probe *probe, const struct lv_file *file,
+                       const struct lv_env *env, struct lvhd_error *err) {
+  uint8_t bytes[LV_FOOTER_SIZE] = {0};
+  struct lvhd_finding bad = {0};
+  uint64_t length = (uint64_t)file->st.st_size;
+  size_t n = length % LV_SECTOR == LV_FOOTER_SIZE - 1 ? LV_FOOTER_SIZE - 1
+                                                      : LV_FOOTER_SIZE;
+  enum lv_reason reason = LV_R_FOOTER_MISSING;
+  int code = 0;
+  if (length < n)
+    return invalid(err, reason, NULL, 0);
+  code = lv_file_read(file, env, bytes, n, length - n, err);
+  if (code != 0)
+    return code;
+  reason = lv_footer_decode(&probe->footer, bytes, &bad);
+  if (reason != LV_R_NONE)
+    return invalid(err, reason, &bad, length - n);
+  if (probe->footer.type == LVHD_FIXED &&
+      probe->footer.current_size > length - n)
+    return lv_fail_range(err, LVHD_VM_E_INVALID_HD_FILE, LV_R_FIXED_LENGTH,
+                         probe->footer.current_size + n, length);
+  return 0;
+}
+
+static int check_table(const struct lv_probe *probe, uint64_t length,
+                       struct lvhd_error *err) {
+  const struct lv_header *header = &probe->header;
+  uint64_t size = probe->footer.current_size;
+  uint64_t table = (uint64_t)header->entries * 4;
+  uint64_t needed = lv_block_count(size, header->block_size);
+  if (header->entries < needed)
+    return lv_fail_range(err, LVHD_VM_E_INVALID_HD_FILE, LV_R_BAT_TOO_SMALL,
+                         needed, header->entries);
+  if (header->table_offset > length || table > length - header->table_offset)
+    return lv_fail_range(err, LVHD_VM_E_INVALID_HD_FILE, LV_R_BAT_OUTSIDE,
+                         length, header->table_offset);
+  return 0;
+}
+
+static int read_header(struct lv_probe *probe, const struct lv_file *file,
+                       const struct lv_env *env, struct lvhd_error *err) {
+  uint8_t bytes[LV_HEADER_SIZE];
+  struct lvhd_finding bad = {0};
+  uint64_t length = (uint64_t)file->st.st_size;
+  uint64_t at = probe->footer.data_offset;
+  enum lv_reason reason = LV_R_HEADER_MISSING;
+  int code = 0;
+  if (length < LV_HEADER_SIZE || at > length - LV_HEADER_SIZE)
+    return invalid(err, reason, NULL, 0);
+  code = lv_file_read(file, env, bytes, sizeof bytes, at, err);
+  if (code != 0)
+    return code;
+  reason = lv_header_decode(&probe->header, bytes, &bad);
+  if (reason != LV_R_NONE)
+    return invalid(err, reason, &bad, at);
+  return check_table(probe, length, err);
+}
+
+int lv_probe(struct lv_probe *probe, const struct lv_file *file,
+             const struct lv_env *env, struct lvhd_error *err) {
+  int code = read_footer(probe, file, env, err);
+  if (code == 0 && probe->footer.type != LVHD_FIXED)
+    code = read_header(probe, file, env, err);
+  return code;
+}
+
+int lv_probe_blocks(uint32_t *used, const struct lv_probe *probe,
+                    const struct lv_file *file, const struct lv_env *env,
+                    uint64_t first, uint64_t count, struct lvhd_error *err) {
+  uint8_t bytes[16384];
+  uint64_t left = count * 4;
+  uint64_t at = probe->header.table_offset + first * 4;
+  while (left > 0) {
+    size_t n = left < sizeof bytes ? (size_t)left : sizeof bytes;
+    int code = lv_file_read(file, env, bytes, n, at, err);
+    if (code != 0)
+      return code;
+    for (size_t i = 0; i < n; i += 4)
+      *used += lv_get_be32(bytes + i) != UINT32_MAX;
+    at += n;
+    left -= n;
+  }
+  return 0;
+}

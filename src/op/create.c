@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Creating one disk: fixed, dynamic or differencing.  Read create_run()
+ * first.  The checks are in look.c, the result in outcome.c, the bytes in
+ * format/plan.c, the way to a name in io/newfile.c.
+ *
+ *   1 arguments   2 the bytes   3 the file   4 the verb
+ */
+#include "op/create.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "base/uuid.h"
+#include "io/newfile.h"
+#include "op/create_args.h"
+
+/* ---- 1 arguments ----------------------------------------------------- */
+
+static void create_free(void *args) {
+  struct lv_create *c = args;
+  if (c == NULL)
+    return;
+  free((char *)(uintptr_t)c->opts.base);
+  free(c->image);
+  free(c->parent);
+  free(c->real_folder);
+  free(c->real_parent);
+  free(c->outcome);
+  free(c);
+}
+
+/* The bytes of a path that may hold NUL, with one more NUL behind. */
+static char *copy_path(const char *text, size_t *n) {
+  char *copy = NULL;
+  if (*n == 0)
+    *n = strlen(text);
+  copy = malloc(*n + 1);
+  if (copy) {
+    memcpy(copy, text, *n);
+    copy[*n] = '\0';
+  }
+  return copy;
+}
+
+int lv_create_args(void **out, struct lv_env *env, enum lvhd_type type,
+                   const char *image, const char *parent, int64_t size,
+                   const struct lvhd_create_options *opts,
+                   struct lvhd_error *err) {
+  struct lv_create *c = calloc(1, sizeof *c);
+  bool whole = false;
+  if (c == NULL)
+    return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  c->env = env;
+  c->type = type;
+  c->size = type == LVHD_DIFFERENCING ? 0 : size;
+  c->opts = *opts;
+  c->opts.base = opts->base ? strdup(opts->base) : NULL;
+  c->image = copy_path(image, &c->opts.image_length);
+  if (type == LVHD_DIFFERENCING)
+    c->parent = copy_path(parent, &c->opts.parent_length);
+  whole = c->image && (c->parent || type != LVHD_DIFFERENCING) &&
+          (c->opts.base || !opts->base);
+  if (!whole) {
+    create_free(c);
+    return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  }
+  *out = c;
+  return 0;
+}
+
+/* ---- 2 the bytes ----------------------------------------------------- */
+
+#define PIECE 16384
+#define BATCH (4u << 20) /* bytes between two looks for a cancel */
+#define F4 0xFF, 0xFF, 0xFF, 0xFF
+#define F16 F4, F4, F4, F4
+#define F64 F16, F16, F16, F16
+#define F256 F64, F64, F64, F64
+#define F1K F256, F256, F256, F256
+#define F4K F1K, F1K, F1K, F1K
+
+static const uint8_t ones[PIECE] = {F4K, F4K, F4K, F4K};
+static const uint8_t zeros[PIECE] = {0};
+
+/* Gathers pieces into few large writes. */
+struct batch {
+  struct lv_newfile *file;
+  struct lv_job *job;
+  uint64_t offset; /* of the first piece gathered */
+  size_t bytes;
+  int count;
+  struct iovec iov[BATCH / PIECE + 4];
+};
+
+static int batch_write(struct batch *b, struct lvhd_error *err) {
+  int code = 0;
+  if (b->count == 0)
+    return 0;
+  if (lv_job_cancelled(b->job))
+    return lv_fail(err, LVHD_E_ABORT, LV_R_NONE);
+  code = lv_newfile_write(b->file, b->iov, b->count, b->offset, err);
+  lv_job_step(b->job, b->bytes, 0);
+  b->offset += b->bytes;
+  b->bytes = 0;
+  b->count = 0;
+  return code;
+}
+
+static int batch_add(struct batch *b, const uint8_t *bytes, size_t n,
+                     struct lvhd_error *err) {
+  const int room = (int)(sizeof b->iov / sizeof b->iov[0]);
+  int code = 0;
+  if (b->count == room || b->bytes + n > BATCH)
+    code = batch_write(b, err);
+  if (code != 0 || n == 0)
+    return code;
+  b->iov[b->count].iov_base = (void *)(uintptr_t)bytes; /* only read */
+  b->iov[b->count].iov_len = n;
+  b->count++;
+  b->bytes += n;
+  return 0;
+}
+
+/* n bytes that are all like those of the piece. */
+static int batch_fill(struct batch *b, const uint8_t piece[PIECE], uint64_t n,
+                      struct lvhd_error *err) {
+  int code = 0;
+  while (n > 0 && code == 0) {
+    size_t part = n < PIECE ? (size_t)n : PIECE;
+    code = batch_add(b, piece, part, err);
+    n -= part;
+  }
+  return code;
+}
+
+static int write_fixed(const struct lv_create *c, const struct lv_plan *plan,
+                       struct batch *b, struct lvhd_error *err) {
+  bool zero = c->opts.allocate == LVHD_ZERO;
+  int code = 0;
+  lv_job_total(b->job, zero ? plan->file_size : LV_FOOTER_SIZE, 1);
+  if (c->opts.allocate == LVHD_RESERVE)
+    code = lv_newfile_reserve(b->file, plan->file_size, err);
+  if (code == 0 && zero)
+    code = batch_fill(b, zeros, plan->footer_offset, err);
+  if (!zero)
+    b->offset = plan->footer_offset;
+  if (code == 0)
+    code = batch_add(b, plan->footer, sizeof plan->footer, err);
+  return code == 0 ? batch_write(b, err) : code;
+}
+
+static int write_sparse(const struct lv_plan *plan, struct batch *b,
+                        struct lvhd_error *err) {
+  int code = 0;
+  lv_job_total(b->job, plan->file_size, 1);
+  code = batch_add(b, plan->head, plan->head_size, err);
+  if (code == 0)
+    code = batch_fill(b, ones, plan->table_size, err);
+  if (code == 0)
+    code = batch_add(b, plan->footer, sizeof plan->footer, err);
+  return code == 0 ? batch_write(b, err) : code;
+}
+
+/* ---- 3 the file ------------------------------------------------------ */
+
+static int write_file(const struct lv_create *c, const struct lv_plan *plan,
+                      struct lv_newfile *file, struct lv_job *job,
+                      struct lvhd_error *err) {
+  struct batch b;
+  int code = 0;
+  b.file = file;
+  b.job = job;
+  b.offset = 0;
+  b.bytes = 0;
+  b.count = 0;
+  code = c->type == LVHD_FIXED ? write_fixed(c, plan, &b, err)
+                               : write_sparse(plan, &b, err);
+  if (code == 0 && c->opts.has_mode)
+    code = lv_newfile_chmod(file, c->opts.mode, err);
+  if (code == 0 && c->opts.has_timestamp)
+    code = lv_newfile_touch(file, c->opts.timestamp, err);
+  if (code == 0 && c->opts.sync != LVHD_SYNC_NONE)
+    code = lv_newfile_flush(file, err);
+  return code;
+}
+
+/* One try to make the file: LV_AGAIN_NAMED asks for another. */
+static int make_file(struct lv_create *c, struct lv_look *look, bool named,
+                     struct lv_job *job, struct lvhd_error *err) {
+  struct lv_newfile file = LV_NEWFILE_INIT;
+  mode_t mode = c->opts.has_mode ? 0600 : 0666;
+  int code = lv_newfile_begin(&file, c->env, &look->folder, c->real_folder,
+                              lv_path_name(c->image), mode, named, err);
+  if (code == 0)
+    code = lv_volume_check(&look->volume, c->env, &look->folder, file.fd,
+                           look->plan.full_size, err);
+  if (code == 0)
+    code = write_file(c, &look->plan, &file, job, err);
+  if (code == 0)
+    code = lv_outcome_new(c, look, err);
+  if (code == 0 && !lv_job_commit(job))
+    code = lv_fail(err, LVHD_E_ABORT, LV_R_NONE);
+  if (code == 0)
+    code = lv_newfile_link(&file, c->opts.sync == LVHD_SYNC_FULL, err);
+  if (code == 0)
+    code = lv_newfile_settle(&file, err);
+  lv_newfile_abandon(&file);
+  return code;
+}
+
+static int make_uuid(const struct lv_create *c, uint8_t uuid[16],
+                     struct lvhd_error *err) {
+  const struct lv_sys *sys = c->env->sys;
+  ssize_t got = 0;
+  if (c->opts.has_uuid) {
+    memcpy(uuid, c->opts.uuid, 16);
+    return 0;
+  }
+  do {
+    got = sys->getrandom(sys, uuid, 16, 0);
+  } while (got < 0 && errno == EINTR);
+  if (got != 16)
+    return lv_fail_errno(err, LV_STEP_OTHER, got < 0 ? errno : EIO,
+                         "getrandom");
+  lv_uuid_v4(uuid);
+  return 0;
+}
+
+/* ---- 4 the verb ------------------------------------------------------ */
+
+/* Which files the call was about, once, where the error leaves the verb. */
+static int tell_paths(const struct lv_create *c, int code,
+                      struct lvhd_error *err) {
+  if (code != 0) {
+    lv_error_path(err, c->image);
+    lv_error_parent(err, c->parent);
+  }
+  return code;
+}
+
+static int create_prepare(void *args, struct lvhd_error *err) {
+  static const uint8_t none[16] = {0};
+  struct lv_create *c = args;
+  int code = lv_create_words(c, err);
+  if (code == 0 && c->opts.preflight == LVHD_YES) {
+    struct lv_look look;
+    code = lv_create_look(c, &look, none, true, err);
+    if (code == 0) {
+      if (look.exists)
+        code = lv_outcome_kept(c, &look, NULL, err);
+      lv_look_close(&look, c->env);
+    }
+  }
+  return tell_paths(c, code, err);
+}
+
+/* One look, and what follows from it. */
+static int create_once(struct lv_create *c, const uint8_t uuid[16],
+                       struct lv_job *job, bool *gone,
+                       struct lvhd_error *err) {
+  struct lv_look look;
+  int code = lv_create_look(c, &look, uuid, false, err);
+  *gone = false;
+  if (code != 0)
+    return code;
+  if (!look.exists) {
+    code = make_file(c, &look, false, job, err);
+    if (code == LV_AGAIN_NAMED)
+      code = make_file(c, &look, true, job, err);
+    look.exists = code == LVHD_E_ALREADY_EXISTS && c->opts.keep;
+  }
+  if (look.exists)
+    code = lv_outcome_kept(c, &look, job, err);
+  *gone = (code == LVHD_E_ACCESSDENIED || code == LVHD_E_PATH_NOT_FOUND) &&
+          lv_folder_gone(&look.folder, c->env);
+  lv_look_close(&look, c->env);
+  return code;
+}
+
+static int create_run(void *args, struct lv_job *job,
+                      struct lvhd_error *err) {
+  struct lv_create *c = args;
+  uint8_t uuid[16];
+  bool gone = true;
+  int code = make_uuid(c, uuid, err);
+  if (code != 0)
+    return tell_paths(c, code, err);
+  lv_job_total(job, 0, 1); /* of bytes nothing is known yet */
+  for (int i = 0; gone && i < LV_LOOKS; i++) {
+    lv_look_rest(i);
+    code = create_once(c, uuid, job, &gone, err);
+  }
+  if (code == 0)
+    lv_job_step(job, 0, 1);
+  return tell_paths(c, code, err);
+}
+
+/* Writing zeros takes as long as the disk is large. */
+static unsigned create_kind(const void *args) {
+  const struct lv_create *c = args;
+  return c->opts.allocate == LVHD_ZERO ? LV_LONG : 0;
+}
+
+static const struct lvhd_info *create_info(const void *args) {
+  const struct lv_create *c = args;
+  return lv_outcome_info(c->outcome);
+}
+
+static const char *create_path(const void *args) {
+  const struct lv_create *c = args;
+  return c->image;
+}
+
+#define CREATE_VERB(text)                                                    \
+  {                                                                          \
+    .name = text, .prepare = create_prepare, .run = create_run,              \
+    .free = create_free, .kind = create_kind, .info = create_info,           \
+    .path = create_path                                                      \
+  }
+
+const struct lv_verb lv_create_fixed = CREATE_VERB("create_fixed");
+const struct lv_verb lv_create_dynamic = CREATE_VERB("create_dynamic");
+const struct lv_verb lv_create_differencing =
+  CREATE_VERB("create_differencing");

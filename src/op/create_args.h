@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of a creation share: create.c (the verb), look.c (the
+ * checks), outcome.c (the result).  Private to op.
+ */
+#ifndef LV_OP_CREATE_ARGS_H
+#define LV_OP_CREATE_ARGS_H
+
+#include "base/verb.h"
+#include "format/plan.h"
+#include "image/probe.h"
+#include "io/folder.h"
+#include "io/volume.h"
+
+struct lv_outcome;
+
+/* What a child takes from its parent, and the state of the file that said
+ * so: the worker need not read it again while that stands. */
+struct lv_parent {
+  struct stat st;
+  uint8_t uuid[16];
+  uint64_t size;       /* bytes the guest sees */
+  uint32_t block_size; /* bytes; 0: fixed */
+};
+
+struct lv_create {
+  struct lv_env *env;
+  enum lvhd_type type;
+  int64_t size;                    /* bytes; 0 for differencing disks */
+  struct lvhd_create_options opts; /* base: owned, or NULL */
+  char *image;  /* as given (with its length in opts), then joined */
+  char *parent; /* the same; NULL for fixed and dynamic disks */
+  size_t relative_at; /* where in parent what was given begins; 0: absolute */
+  char *real_folder; /* of the image; NULL until it was looked at */
+  char *real_parent;
+  struct lv_parent seen; /* st.st_ino 0: not looked at yet */
+  struct lv_outcome *outcome; /* the result; NULL until success */
+};
+
+/* How often a creation looks again when the nearest folder was removed under
+ * it (a sibling that failed takes the folders away that it made). */
+#define LV_LOOKS 100
+
+/* A moment before look number i: a folder can be found for as long as its
+ * removal takes, and ext4 then refuses unnamed files in it with EPERM. */
+void lv_look_rest(int i);
+
+/* What a look at the host found; open until lv_look_close(). */
+struct lv_look {
+  struct lv_file parent;
+  struct lv_folder folder;
+  struct lv_plan plan;
+  struct lv_volume volume;
+  bool exists; /* something is at the image's name (and keep was asked) */
+};
+
+/* The strings, the size and the other values: design 1.5, steps 3 and 4.
+ * Joins relative paths. */
+int lv_create_words(struct lv_create *c, struct lvhd_error *err);
+
+/* Parent, image and volume: design 1.5, steps 5 to 7.  The plan is made with
+ * `uuid`.  Without volume (the worker asks with its own file) step 7 is left
+ * to the caller.  On failure everything is closed. */
+int lv_create_look(struct lv_create *c, struct lv_look *look,
+                   const uint8_t uuid[16], bool volume,
+                   struct lvhd_error *err);
+void lv_look_close(struct lv_look *look, const struct lv_env *env);
+
+/* The result of a new file, made before it is published. */
+int lv_outcome_new(struct lv_create *c, const struct lv_look *look,
+                   struct lvhd_error *err);
+
+/* keep: what is at the image's name is the disk that was asked for, or
+ * E_ALREADY_EXISTS/OTHER_DISK.  With a job the result is filled from the
+ * file, too. */
+int lv_outcome_kept(struct lv_create *c, const struct lv_look *look,
+                    struct lv_job *job, struct lvhd_error *err);
+
+const struct lvhd_info *lv_outcome_info(const struct lv_outcome *outcome);
+
+#endif
