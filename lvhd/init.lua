@@ -1,0 +1,81 @@
+-- SPDX-License-Identifier: MIT
+--
+-- lvhd: VHD virtual hard disks from Lua 5.4. The module table and the default
+-- engine; everything else is in the files beside.
+
+local core = require "lvhd.core"
+local errors = require "lvhd.error"
+local engines = require "lvhd.engine"
+require "lvhd.task"
+
+errors.own()
+
+---@class lvhd
+local lvhd = {}
+
+---@type string
+lvhd.version = core.version()
+
+---The documented table, both ways: lvhd.hresult.E_ALREADY_EXISTS == 0x800700B7
+---and lvhd.hresult[0x800700B7] == "E_ALREADY_EXISTS".
+---@type table<string|integer, integer|string>
+lvhd.hresult = core.hresults()
+
+---True for an error of lvhd, of the given name when one is given.
+lvhd.is_error = errors.is_error
+
+---Makes an independent engine, with threads and tasks of its own.
+---Raises: E_BAD_PATHNAME (base is relative), E_OUTOFMEMORY,
+---VM_E_OUT_OF_RESOURCE.
+---@param opts? lvhd.EngineOptions
+---@return lvhd.Engine
+function lvhd.engine(opts)
+  return engines.new(opts, "engine")
+end
+
+local default
+
+---The engine behind the functions of the module, made at first use, or here
+---with options: once it is made, options are an argument error.
+---@param opts? lvhd.EngineOptions
+---@return lvhd.Engine
+function lvhd.default_engine(opts)
+  if default and opts ~= nil then
+    errors.argument(1, "default_engine",
+      "the default engine is made already: no options any more")
+  end
+  default = default or engines.new(opts, "default_engine")
+  return default
+end
+
+local methods = engines.methods
+
+---As lvhd.Engine:create_fixed, on the default engine.
+---@param image string
+---@param bytes integer|string
+---@param opts? lvhd.FixedOptions
+---@return lvhd.Task
+function lvhd.create_fixed(image, bytes, opts)
+  return methods.create_fixed(lvhd.default_engine(), image, bytes, opts)
+end
+
+---As lvhd.Engine:create_dynamic, on the default engine.
+---@param image string
+---@param bytes integer|string
+---@param opts? lvhd.DynamicOptions
+---@return lvhd.Task
+function lvhd.create_dynamic(image, bytes, opts)
+  return methods.create_dynamic(lvhd.default_engine(), image, bytes, opts)
+end
+
+---As lvhd.Engine:create_differencing, on the default engine.
+---@param image string
+---@param parent string
+---@param opts? lvhd.DynamicOptions
+---@return lvhd.Task
+function lvhd.create_differencing(image, parent, opts)
+  return methods.create_differencing(lvhd.default_engine(), image, parent,
+    opts)
+end
+
+return lvhd

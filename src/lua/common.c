@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What every file of the binding uses: boxes, fields, warnings, and how
+ * Ctrl-C is seen.  Knows no function of the module.
+ */
+#include <string.h>
+
+#include "lua/l.h"
+
+void *l_box(lua_State *L, size_t size, int uservalues, const char *name) {
+  void *box = lua_newuserdatauv(L, size, uservalues);
+  memset(box, 0, size);
+  luaL_setmetatable(L, name);
+  return box;
+}
+
+enum lvhd_choice l_choice(lua_State *L, int at, const char *key) {
+  enum lvhd_choice choice = LVHD_DEFAULT;
+  if (lua_getfield(L, at, key) != LUA_TNIL)
+    choice = lua_toboolean(L, -1) ? LVHD_YES : LVHD_NO;
+  lua_pop(L, 1);
+  return choice;
+}
+
+/* ---- cqueues --------------------------------------------------------- */
+
+static int cancel_fd(lua_State *L) {
+  if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE) == LUA_TTABLE &&
+      lua_getfield(L, -1, "cqueues") == LUA_TTABLE &&
+      lua_getfield(L, -1, "cancel") == LUA_TFUNCTION) {
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 0);
+  }
+  return 0;
+}
+
+void l_cancel_fd(lua_State *L, int fd) {
+  if (fd < 0 || !lua_checkstack(L, 3))
+    return;
+  lua_pushcfunction(L, cancel_fd);
+  lua_pushinteger(L, fd);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK)
+    lua_pop(L, 1);
+}
+
+/* ---- warnings -------------------------------------------------------- */
+
+void l_warn(lua_State *L, const struct lvhd_error *err) {
+  char text[1024];
+  lua_warning(L, "lvhd: nobody read: ", 1);
+  lua_warning(L, lvhd_code_name(err->code), 1);
+  lua_warning(L, ": ", 1);
+  lua_warning(L, err->op ? err->op : "?", 1);
+  if (err->path) {
+    lua_warning(L, " '", 1);
+    lua_warning(L, err->path, 1);
+    lua_warning(L, "'", 1);
+  }
+  lua_warning(L, ": ", 1);
+  lvhd_error_text(err, text, sizeof text);
+  lua_warning(L, text, 0);
+}
+
+/* ---- Ctrl-C ---------------------------------------------------------- */
+
+static lua_State *main_thread(lua_State *L) {
+  lua_State *main = NULL;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  main = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  return main;
+}
+
+bool l_hooked(lua_State *L) {
+  return lua_gethook(main_thread(L)) != NULL;
+}
+
+void l_interrupt(lua_State *L, bool hooked) {
+  lua_State *main = main_thread(L);
+  if (L != main && !hooked && lua_gethook(main) != NULL)
+    luaL_error(L, "interrupted!");
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of the binding share.  The binding sees lvhd.h and nothing
+ * below.  Its functions check their arguments, call the engine, push what
+ * came of it, in this order: while C owns something that no userdata owns,
+ * no Lua function is called, since each may leave by a long jump.
+ *
+ * Whatever fails returns nil and an error table; lvhd/error.lua raises it
+ * with the line of the script.
+ */
+#ifndef LVHD_LUA_L_H
+#define LVHD_LUA_L_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "lvhd.h"
+
+#if LUA_VERSION_NUM != 504
+#error "lvhd is a module for Lua 5.4"
+#endif
+
+#define L_ENGINE "lvhd.engine"
+#define L_TASK "lvhd.task"
+#define L_WAITER "lvhd.waiter"
+#define L_ERROR "lvhd.error"
+
+/* An engine as the house knows it; see engine.c. */
+struct l_node {
+  lvhd_engine *engine;
+  bool collected; /* its userdata is gone */
+  struct l_node *next;
+};
+
+/* The boxes: made empty first, filled afterwards.  err holds the error of
+ * the call that failed to fill it, until it is pushed or collected. */
+struct l_engine {
+  struct l_node *node; /* NULL: empty */
+  struct lvhd_error err;
+};
+struct l_task {
+  lvhd_task *task; /* NULL: empty */
+  struct lvhd_error err;
+};
+struct l_waiter {
+  lvhd_waiter *waiter; /* NULL: empty */
+  struct lvhd_error err;
+};
+
+lvhd_engine *l_check_engine(lua_State *L, int arg);
+lvhd_task *l_check_task(lua_State *L, int arg);
+
+/* A new, empty box with its metatable on top of the stack, zeroed. */
+void *l_box(lua_State *L, size_t size, int uservalues, const char *name);
+
+/* A boolean field of the table at index `at`, or LVHD_DEFAULT. */
+enum lvhd_choice l_choice(lua_State *L, int at, const char *key);
+
+/* nil and the error, which is cleared; returns 2. */
+int l_fail(lua_State *L, struct lvhd_error *err);
+
+/* Pushes a table for err; err stays. */
+void l_push_error(lua_State *L, const struct lvhd_error *err);
+
+/* Pushes a table for info. */
+void l_push_info(lua_State *L, const struct lvhd_info *info);
+
+/* Tells cqueues, where that is loaded, that a descriptor it may know is
+ * about to be closed.  Raises nothing. */
+void l_cancel_fd(lua_State *L, int fd);
+
+/* The error of a failed task that nobody has read goes to warn().  Raises
+ * nothing. */
+void l_warn(lua_State *L, const struct lvhd_error *err);
+
+/* What collected engines have left is said and freed. */
+void l_sweep(lua_State *L);
+
+/* The main thread of the state has a debug hook: how the `lua` program
+ * delivers Ctrl-C. */
+bool l_hooked(lua_State *L);
+/* After a bounded wait: raises "interrupted!" in a coroutine when the main
+ * thread has gained a hook since `hooked` was asked. */
+void l_interrupt(lua_State *L, bool hooked);
+
+void l_open_engine(lua_State *L);
+void l_open_task(lua_State *L);
+void l_open_waiter(lua_State *L);
+
+#endif
