@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The floor that lvhd's speed is held against: the least a program must ask
+ * of the kernel to put N whole files under their names, and nothing else.
+ * For each file: open folder, open O_TMPFILE, one pwrite of one prepared
+ * buffer, [fsync], linkat, [fsync folder], two closes.  A sparse fixed disk
+ * has an ftruncate and a pwrite of its footer instead.  It knows nothing of
+ * VHD: the bytes are those of a template file.  Shares no code with lvhd.
+ *
+ *   floor write|sparse none|full FOLDER COUNT WARM TEMPLATE
+ *   floor touch BYTES
+ *
+ * WARM files more are made first and not counted.  Prints one line:
+ *   floor files=N bytes=LENGTH wall=SECONDS cpu=SECONDS
+ * cpu is user + system, as Lua's os.clock counts it.
+ *
+ * `touch` writes to that much memory and lets it go: a virtual machine pays
+ * its host for each page the first time it is used, ten times the price of
+ * filling it, and whoever runs first would pay for whoever runs next.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FOOTER_SIZE 512
+
+struct job {
+  const char *folder;
+  bool full;          /* flush file and folder */
+  bool sparse;        /* bytes is a footer at the end of `length` */
+  bool by_descriptor; /* linkat with AT_EMPTY_PATH is allowed here */
+  unsigned char *bytes;
+  size_t count;
+  off_t length;
+};
+
+static void die(const char *what) {
+  fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
+  exit(1);
+}
+
+static double seconds(clockid_t clock) {
+  struct timespec ts;
+
+  if (clock_gettime(clock, &ts) != 0)
+    die("clock_gettime");
+  return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* The buffer, prepared once: the whole template, or its footer. */
+static void load(struct job *job, const char *path) {
+  struct stat st;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+  if (fd < 0 || fstat(fd, &st) != 0)
+    die(path);
+  job->length = st.st_size;
+  if (st.st_size < FOOTER_SIZE) {
+    errno = EINVAL;
+    die(path);
+  }
+  job->count = job->sparse ? FOOTER_SIZE : (size_t)st.st_size;
+  job->bytes = malloc(job->count);
+  if (job->bytes == NULL)
+    die("malloc");
+  if (pread(fd, job->bytes, job->count, job->length - (off_t)job->count) !=
+      (ssize_t)job->count)
+    die("pread");
+  close(fd);
+}
+
+static void publish(const struct job *job, int folder, int fd,
+                    const char *name) {
+  char proc[32];
+
+  if (job->by_descriptor) {
+    if (linkat(fd, "", folder, name, AT_EMPTY_PATH) != 0)
+      die("linkat");
+    return;
+  }
+  snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+  if (linkat(AT_FDCWD, proc, folder, name, AT_SYMLINK_FOLLOW) != 0)
+    die("linkat");
+}
+
+static void make(const struct job *job, const char *name) {
+  int fd, folder = open(job->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+  if (folder < 0)
+    die(job->folder);
+  fd = openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  if (fd < 0)
+    die("O_TMPFILE");
+  if (job->sparse && ftruncate(fd, job->length) != 0)
+    die("ftruncate");
+  if (pwrite(fd, job->bytes, job->count,
+             job->length - (off_t)job->count) != (ssize_t)job->count)
+    die("pwrite");
+  if (job->full && fsync(fd) != 0)
+    die("fsync");
+  publish(job, folder, fd, name);
+  if (job->full && fsync(folder) != 0)
+    die("fsync folder");
+  if (close(fd) != 0 || close(folder) != 0)
+    die("close");
+}
+
+/* The cheaper form of linkat needs a privilege; asked once, not counted. */
+static bool may_link_by_descriptor(const char *folder) {
+  int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  char name[4200];
+  bool yes;
+
+  if (fd < 0)
+    die("O_TMPFILE");
+  snprintf(name, sizeof name, "%s/asked", folder);
+  yes = linkat(fd, "", AT_FDCWD, name, AT_EMPTY_PATH) == 0;
+  close(fd);
+  return yes;
+}
+
+static void make_many(const struct job *job, const char *prefix, long count) {
+  char name[64];
+
+  for (long i = 1; i <= count; i++) {
+    snprintf(name, sizeof name, "%s%ld.vhd", prefix, i);
+    make(job, name);
+  }
+}
+
+static int touch(const char *bytes) {
+  size_t n = (size_t)strtoull(bytes, NULL, 10);
+  volatile char *memory = n > 0 ? malloc(n) : NULL;
+
+  for (size_t i = 0; memory && i < n; i += 4096)
+    memory[i] = 1;
+  free((void *)(uintptr_t)memory);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  struct job job = {0};
+  double wall, cpu;
+  long count;
+
+  if (argc == 3 && strcmp(argv[1], "touch") == 0)
+    return touch(argv[2]);
+  if (argc != 7) {
+    fputs("usage: floor write|sparse none|full FOLDER COUNT WARM TEMPLATE\n"
+          "       floor touch BYTES\n",
+          stderr);
+    return 2;
+  }
+  job.sparse = strcmp(argv[1], "sparse") == 0;
+  job.full = strcmp(argv[2], "full") == 0;
+  job.folder = argv[3];
+  count = strtol(argv[4], NULL, 10);
+  load(&job, argv[6]);
+  job.by_descriptor = may_link_by_descriptor(job.folder);
+  make_many(&job, "warm", strtol(argv[5], NULL, 10));
+  wall = seconds(CLOCK_MONOTONIC);
+  cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+  make_many(&job, "", count);
+  cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+  wall = seconds(CLOCK_MONOTONIC) - wall;
+  printf("floor files=%ld bytes=%lld wall=%.9f cpu=%.9f\n", count,
+         (long long)job.length, wall, cpu);
+  free(job.bytes);
+  return 0;
+}

@@ -1,0 +1,91 @@
+-- SPDX-License-Identifier: MIT
+--
+-- One round of lvhd, in a process of its own: N disks made by one engine
+-- with one thread, timed from inside.  Started by bench.lua, by strace and
+-- by profilers:
+--   lua5.4 spec/bench/round.lua verb=differencing folder=/tmp/x count=100
+--     parent=/tmp/base.vhd | size=BYTES  [sync=none] [preflight=false]
+--     [loop=serial|window|halves] [warm=2] [threads=1]
+-- Prints one line: lvhd files=N wall=SECONDS cpu=SECONDS lua=SECONDS, where
+-- cpu is of the whole process and lua of the Lua thread alone.
+
+local clock = require "benchclock"
+local lvhd = require "lvhd"
+
+local WINDOW = 32 -- tasks under way in the loop "window"
+
+local opt = { sync = "none", loop = "serial", warm = "2", threads = "1" }
+for _, word in ipairs(arg) do
+  local key, value = word:match("^(%w+)=(.*)$")
+  assert(key, "expected key=value: " .. word)
+  opt[key] = value
+end
+
+local engine = lvhd.engine {
+  threads = math.tointeger(tonumber(opt.threads)),
+  sync = opt.sync,
+  preflight = opt.preflight ~= "false",
+}
+
+local subject = opt.parent or math.tointeger(tonumber(opt.size))
+local create = assert(engine["create_" .. opt.verb], "no such verb")
+
+local function start(prefix, i)
+  return create(engine, ("%s/%s%d.vhd"):format(opt.folder, prefix, i),
+    subject)
+end
+
+local loops = {}
+
+---Each disk is awaited before the next is asked for.
+function loops.serial(prefix, count)
+  for i = 1, count do
+    start(prefix, i):wait()
+  end
+end
+
+---Some tens are under way; the oldest is awaited.
+function loops.window(prefix, count)
+  local tasks = {}
+  for i = 1, count do
+    if i > WINDOW then
+      tasks[i - WINDOW]:wait()
+      tasks[i - WINDOW] = nil
+    end
+    tasks[i] = start(prefix, i)
+  end
+  for i = math.max(1, count - WINDOW + 1), count do
+    tasks[i]:wait()
+  end
+end
+
+---Twice as many are under way; when the older half is through, which its last
+---one tells, all of it is collected: the Lua thread sleeps once a half.
+function loops.halves(prefix, count)
+  local older, newer = {}, {}
+  local function collect(half)
+    for i = #half, 1, -1 do
+      half[i]:wait()
+    end
+  end
+  for i = 1, count do
+    newer[#newer + 1] = start(prefix, i)
+    if #newer == WINDOW then
+      collect(older)
+      older, newer = newer, {}
+    end
+  end
+  collect(older)
+  collect(newer)
+end
+
+local loop = assert(loops[opt.loop], "no such loop")
+local count = math.tointeger(tonumber(opt.count))
+
+loop("warm", math.tointeger(tonumber(opt.warm)))
+local wall, cpu, lua = clock.wall(), clock.cpu(), clock.thread()
+loop("", count)
+lua, cpu, wall = clock.thread() - lua, clock.cpu() - cpu, clock.wall() - wall
+engine:close()
+print(("lvhd files=%d wall=%.9f cpu=%.9f lua=%.9f")
+  :format(count, wall, cpu, lua))
