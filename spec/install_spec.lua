@@ -1,0 +1,147 @@
+-- SPDX-License-Identifier: MIT
+--
+-- What an installed copy is: the right files in the right places, and a
+-- module that works from any folder with nothing but its own files; by make
+-- and by LuaRocks, without network.  #nosan: it builds with the user's flags.
+
+local support = require "spec.support"
+local q, run, sh = support.q, support.run, support.sh
+
+-- This spec runs inside make: what that make was told must not leak into the
+-- one under test.
+local CLEAN = "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u LUA_PATH"
+  .. " -u LUA_CPATH -u CFLAGS -u LVHD_BUILD"
+
+local CORE = (os.getenv("LVHD_BUILD") or "build") .. "/lvhd/core.so"
+
+---A copy of what a build needs, so that no test builds into this tree.
+local function copy_tree()
+  local tree = support.tmpdir() .. "/lvhd tree"
+  run("mkdir " .. q(tree) .. " && cp -r Makefile src lvhd rockspec "
+    .. q(tree))
+  return tree
+end
+
+local function files(folder)
+  local list = {}
+  for path in run("cd " .. q(folder) .. " && find . -type f"):gmatch("[^\n]+")
+  do
+    list[path:sub(3)] = true
+  end
+  return list
+end
+
+---Uses an installed copy from a folder that has nothing to do with it.
+local function try_out(lua_dir, lib_dir)
+  local folder = support.tmpdir()
+  support.write(folder .. "/try.lua", [[
+local lvhd = require "lvhd"
+local folder = arg[1]
+lvhd.create_dynamic(folder .. "/base.vhd", "64 MiB"):wait()
+local info = lvhd.create_differencing(folder .. "/child.vhd",
+  folder .. "/base.vhd"):wait()
+assert(info.parent.path == folder .. "/base.vhd")
+local ok, err = pcall(lvhd.create_dynamic, folder .. "/base.vhd", "64 MiB")
+assert(not ok and err.name == "E_ALREADY_EXISTS")
+print(package.searchpath("lvhd", package.path),
+  package.searchpath("lvhd.core", package.cpath), info.size)
+]])
+  local output = run(("cd %s && env -u LVHD_BUILD LUA_PATH=%s LUA_CPATH=%s"
+    .. " lua5.4 try.lua %s"):format(q(folder),
+    q(lua_dir .. "/?.lua;" .. lua_dir .. "/?/init.lua"),
+    q(lib_dir .. "/?.so"), q(folder)))
+  assert.equal(("%s/lvhd/init.lua\t%s/lvhd/core.so\t%d\n"):format(lua_dir,
+    lib_dir, 64 << 20), output)
+  assert.same({ "base.vhd", "child.vhd", "try.lua" }, support.names(folder))
+end
+
+describe("make install #nosan", function()
+  it("puts the module where Lua looks, and takes it away again", function()
+    local tree = copy_tree()
+    local stage = support.tmpdir()
+    local make = ("cd %s && %s make -s DESTDIR=%s PREFIX=/opt/lua "):format(
+      q(tree), CLEAN, q(stage))
+    run(make .. "install")
+    local expected = { ["opt/lua/lib/lua/5.4/lvhd/core.so"] = true }
+    for path in run("ls lvhd/*.lua"):gmatch("[^\n]+") do
+      expected["opt/lua/share/lua/5.4/" .. path] = true
+    end
+    assert.same(expected, files(stage))
+    try_out(stage .. "/opt/lua/share/lua/5.4", stage .. "/opt/lua/lib/lua/5.4")
+
+    -- Others' files stay.
+    support.write(stage .. "/opt/lua/share/lua/5.4/other.lua", "")
+    run(make .. "uninstall")
+    assert.same({ ["opt/lua/share/lua/5.4/other.lua"] = true }, files(stage))
+    assert.is_false((sh("ls " .. q(stage .. "/opt/lua/lib/lua/5.4/lvhd"))))
+  end)
+
+  it("goes to /usr/local when not told otherwise", function()
+    local plan = run("cd " .. q(copy_tree()) .. " && " .. CLEAN
+      .. " make -n install")
+    assert.matches("\"/usr/local/share/lua/5.4/lvhd\"", plan, 1, true)
+    assert.matches("\"/usr/local/lib/lua/5.4/lvhd/core.so\"", plan, 1, true)
+  end)
+
+  it("exports one symbol to Lua and hides the engine's inner names",
+    function()
+      local symbols = run("nm -D --defined-only " .. q(CORE))
+      assert.matches(" T luaopen_lvhd_core\n", symbols, 1, true)
+      for name in symbols:gmatch("%x+ %a ([%w_]+)") do
+        assert.is_truthy(name:find("^lvhd_") or name == "luaopen_lvhd_core",
+          name)
+      end
+    end)
+
+  it("keeps the module in memory when its Lua state ends", function()
+    assert.matches("NODELETE", run("readelf -d " .. q(CORE)), 1, true)
+  end)
+
+  it("takes the user's flags beside its own", function()
+    local plan = run("cd " .. q(copy_tree()) .. " && " .. CLEAN
+      .. " make -n B=other"
+      .. " CC=mycc CFLAGS='-O3 -g0' CPPFLAGS=-DMINE LDFLAGS=-Wl,--mine"
+      .. " LIBFLAG=-bundle LUA_INCDIR=/where/lua")
+    local compile = plan:match("[^\n]*src/lua/[^\n]*%.c")
+    for _, word in ipairs { "mycc ", "-O3 -g0", "-DMINE", "-isystem /where/lua",
+      "-std=c11", "-fvisibility=hidden" } do
+      assert.matches(word, compile, 1, true)
+    end
+    local link = plan:match("[^\n]*other/lvhd/core%.so [^\n]*")
+    for _, word in ipairs { "mycc ", "-Wl,--mine", "-bundle", "nodelete" } do
+      assert.matches(word, link, 1, true)
+    end
+  end)
+end)
+
+describe("luarocks make #nosan", function()
+  -- root can cut the network off; anybody else has to believe.
+  local function offline()
+    return support.is_root() and (sh("unshare -n true")) and "unshare -n "
+      or ""
+  end
+
+  it("installs into a tree without network, and takes it away", function()
+    if not support.has("luarocks") then
+      pending("luarocks is not installed")
+      return
+    end
+    local source, tree = copy_tree(), support.tmpdir()
+    local rocks = "cd " .. q(source) .. " && " .. offline() .. CLEAN
+      .. " luarocks --lua-version=5.4 --tree " .. q(tree)
+    run(rocks .. " make")
+    try_out(tree .. "/share/lua/5.4", tree .. "/lib/lua/5.4")
+    run(rocks .. " remove lvhd")
+    assert.is_nil(files(tree)["share/lua/5.4/lvhd/init.lua"])
+    assert.is_nil(files(tree)["lib/lua/5.4/lvhd/core.so"])
+  end)
+
+  it("finds nothing wrong with the rockspec", function()
+    if not support.has("luarocks") then
+      pending("luarocks is not installed")
+      return
+    end
+    run(offline() .. "luarocks --lua-version=5.4 lint "
+      .. "rockspec/lvhd-dev-1.rockspec")
+  end)
+end)

@@ -1,0 +1,109 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Every program of the README runs as it is printed.  A block that begins
+-- with ```lua is a program of its own; ```lua no-run marks what is not.
+-- "/vms" and "/golden" stand for folders: both are there in a scratch folder,
+-- with every disk "/golden/....vhd" that a program names.  Knows the README,
+-- not lvhd's inside.
+
+local lvhd = require "lvhd"
+local support = require "spec.support"
+local program = require "spec.support.program"
+
+local q = support.q
+
+---The programs of a Markdown text: source, line of its first line, run or not.
+local function programs(text)
+  local found, block = {}, nil
+  local number = 0
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    number = number + 1
+    local mark = line:match("^%s*```(.*)$")
+    if not block and mark then
+      block = { lines = {}, first = number + 1, mark = mark }
+    elseif block and mark then
+      local words = " " .. block.mark .. " "
+      if words:find("^%s+lua%s") then
+        found[#found + 1] = { first = block.first,
+          source = table.concat(block.lines, "\n") .. "\n",
+          run = not words:find(" no-run ", 1, true) }
+      end
+      block = nil
+    elseif block then
+      block.lines[#block.lines + 1] = line
+    end
+  end
+  assert(not block, "a block of the README has no end")
+  return found
+end
+
+---Makes the folders and disks that a program assumes.
+local function set_up(dir, source)
+  support.run("mkdir -p " .. q(dir .. "/vms") .. " " .. q(dir .. "/golden"))
+  for path in source:gmatch("[\"'](/golden/[^\"'*]+%.vhd)[\"']") do
+    if not support.sh("test -e " .. q(dir .. path)) then
+      lvhd.create_dynamic(dir .. path, "40 GiB"):wait()
+    end
+  end
+end
+
+---Runs a program in a scratch folder.
+---@return boolean ok, string output
+local function try(dir, source)
+  set_up(dir, source)
+  local moved = source:gsub("([\"'])(/%a+)", function(quote, folder)
+    if folder == "/vms" or folder == "/golden" then
+      return quote .. dir .. folder
+    end
+  end)
+  support.write(dir .. "/program.lua", moved)
+  return support.sh(("cd %s && %s program.lua"):format(q(dir),
+    program.lua()))
+end
+
+describe("the README", function()
+  local found = programs(support.read("README.md"))
+
+  it("shows a program that runs", function()
+    local runs = 0
+    for _, block in ipairs(found) do
+      runs = runs + (block.run and 1 or 0)
+    end
+    assert.is_true(runs > 0)
+  end)
+
+  for _, block in ipairs(found) do
+    if block.run then
+      it(("runs from line %d"):format(block.first), function()
+        local ok, output = try(support.tmpdir(), block.source)
+        assert.is_true(ok, output)
+      end)
+    else
+      it(("can be read as Lua from line %d"):format(block.first), function()
+        assert(load(block.source, "=README.md", "t"))
+      end)
+    end
+  end
+end)
+
+describe("the quick start", function()
+  local source = support.read("spec/examples/quickstart.lua")
+
+  it("makes the child, and says so when it is there", function()
+    local dir = support.tmpdir()
+    local ok, output = try(dir, source)
+    assert.is_true(ok, output)
+    assert.matches(dir .. "/vms/web01/disk.vhd\t42949672960\t", output, 1,
+      true)
+    assert.matches("\tdebian12.vhd", output, 1, true)
+    ok, output = try(dir, source)
+    assert.is_true(ok, output)
+    assert.matches("there already: " .. dir .. "/vms/web01/disk.vhd", output,
+      1, true)
+  end)
+
+  it("is short", function()
+    local _, lines = source:gsub("\n", "")
+    assert.is_true(lines <= 30)
+  end)
+end)
