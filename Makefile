@@ -182,7 +182,7 @@ test:
 	@$(MAKE) --no-print-directory test-run EXCLUDE=slow
 test-long:
 	@sh spec/support/deps.sh test
-	@$(MAKE) --no-print-directory test-run EXCLUDE=
+	@$(MAKE) --no-print-directory test-run EXCLUDE=never
 test-run: $(TEST_BUILD)
 	@$(RUN_TESTS) $(CTESTS) -- $(LUA) $(BUSTED) \
 	  $(if $(EXCLUDE),--exclude-tags=$(EXCLUDE)) $(BUSTED_ARGS) $(SPECS)
