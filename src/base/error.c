@@ -187,9 +187,8 @@ static const struct errno_row {
   {ENXIO,        FILE_, LVHD_VM_E_INVALID_HD_FILE, LV_R_NOT_REGULAR},
   {EBUSY,        PATH,  LVHD_E_SHARING_VIOLATION,  LV_R_NONE},
   {ETXTBSY,      PATH,  LVHD_E_SHARING_VIOLATION,  LV_R_NONE},
-  /* a lease that its holder has to give back first; a thread too many */
+  /* a lease that its holder has to give back first */
   {EAGAIN,       FILE_, LVHD_E_SHARING_VIOLATION,  LV_R_IN_USE},
-  {EAGAIN,       OTHER, LVHD_VM_E_OUT_OF_RESOURCE, LV_R_NONE},
   {EMFILE,       ANY,   LVHD_VM_E_OUT_OF_RESOURCE, LV_R_NONE},
   {ENFILE,       ANY,   LVHD_VM_E_OUT_OF_RESOURCE, LV_R_NONE},
   {ENOMEM,       ANY,   LVHD_E_OUTOFMEMORY,        LV_R_NONE},

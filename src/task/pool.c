@@ -173,6 +173,16 @@ void lv_pool_unqueue(struct lv_pool *pool, lvhd_task *task) {
   pool->queued--;
 }
 
+/* Whatever the errno (EAGAIN: too many threads), no thread is to be had. */
+static int fail_thread(struct lvhd_error *err, int errnum) {
+  int code = lv_fail(err, LVHD_VM_E_OUT_OF_RESOURCE, LV_R_NONE);
+  if (err) {
+    err->errnum = errnum;
+    err->syscall = "pthread_create";
+  }
+  return code;
+}
+
 static int put(struct lv_pool *pool, lvhd_task *task,
                struct lvhd_error *err) {
   bool wake = false;
@@ -183,7 +193,7 @@ static int put(struct lv_pool *pool, lvhd_task *task,
   } else if (pool->queued >= pool->idle && pool->count < pool->max) {
     int failed = start_worker(pool);
     if (failed != 0 && pool->count == 0)
-      code = lv_fail_errno(err, LV_STEP_OTHER, failed, "pthread_create");
+      code = fail_thread(err, failed);
   }
   if (code == 0) {
     append(pool, task);

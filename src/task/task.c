@@ -265,8 +265,6 @@ void lvhd_task_progress(lvhd_task *task, struct lvhd_progress *out) {
     out->bytes = out->bytes_total;
   percent = phase == LV_SUCCEEDED ? 100
                                   : percent_of(out->bytes, out->bytes_total);
-  if (percent > 99 && phase != LV_SUCCEEDED)
-    percent = 99;
   if (percent > task->percent)
     task->percent = percent;
   out->percent = task->percent;
