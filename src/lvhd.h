@@ -367,8 +367,11 @@ LVHD_API bool lvhd_task_cancel(lvhd_task *task);
 LVHD_API const struct lvhd_error *lvhd_task_error(lvhd_task *task);
 /* The same, and the error stays unread. */
 LVHD_API const struct lvhd_error *lvhd_task_peek(const lvhd_task *task);
-/* True: it failed and nobody has asked for its error. */
-LVHD_API bool lvhd_task_unread(const lvhd_task *task);
+/* True: it failed and nobody has asked for its error.  The handle is about
+ * to be freed: if the task fails from now on, it is lost (see
+ * lvhd_engine_lost), so that each unread error is told in one way or the
+ * other.  False in a forked child. */
+LVHD_API bool lvhd_task_leave(lvhd_task *task);
 
 /* NULL until success; lives as long as the handle. */
 LVHD_API const struct lvhd_info *lvhd_task_info(const lvhd_task *task);

@@ -115,7 +115,6 @@ static void ask(lvhd_task *task, lvhd_engine *engine) {
   lvhd_task_progress(task, &progress);
   lvhd_task_elapsed(task);
   lvhd_task_peek(task);
-  lvhd_task_unread(task);
   lvhd_engine_counts(engine, &counts);
   lvhd_engine_idle(engine, 0);
   lvhd_task_free(lvhd_engine_lost(engine));
@@ -140,6 +139,7 @@ static void play(struct player *p, lvhd_task **slot) {
     ask(task, p->round->engine);
     break;
   default:
+    lvhd_task_leave(task);
     lvhd_task_free(task);
     *slot = NULL;
   }

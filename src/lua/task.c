@@ -23,7 +23,7 @@ static int task_gc(lua_State *L) {
   if (task) {
     if (!lvhd_task_forked(task)) {
       l_cancel_fd(L, lvhd_task_has_fd(task));
-      if (lvhd_task_unread(task))
+      if (lvhd_task_leave(task))
         l_warn(L, lvhd_task_peek(task));
     }
     box->task = NULL;

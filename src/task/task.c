@@ -234,8 +234,16 @@ const struct lvhd_error *lvhd_task_error(lvhd_task *task) {
   return err;
 }
 
-bool lvhd_task_unread(const lvhd_task *task) {
-  return phase_of(task) == LV_FAILED && !atomic_load(&task->read);
+bool lvhd_task_leave(lvhd_task *task) {
+  struct lv_pool *pool = task->pool;
+  bool unread = false;
+  if (lv_pool_forked(pool))
+    return false;
+  pthread_mutex_lock(&pool->lock);
+  task->handle_gone = true;
+  unread = phase_of(task) == LV_FAILED && !atomic_load(&task->read);
+  pthread_mutex_unlock(&pool->lock);
+  return unread;
 }
 
 const struct lvhd_info *lvhd_task_info(const lvhd_task *task) {
