@@ -39,6 +39,9 @@ local lacks = {
       system:fail{ call = call, path = "/proc/", errno = errno, times = 0 }
     end
   end,
+  openat2 = function(errno)
+    system:fail{ call = "openat2", errno = errno, times = 0 }
+  end,
   empty_path = function(errno)
     system:fail{ call = "linkat", flags = test.AT_EMPTY_PATH, errno = errno,
       times = 0 }
@@ -74,6 +77,9 @@ local ways = {
   { "no /proc, and AT_EMPTY_PATH not permitted",
     { proc = "ENOENT", empty_path = "ENOENT" }, "renameat2" },
   { "AT_EMPTY_PATH not permitted", { empty_path = "ENOENT" }, "linkat" },
+  { "no openat2 (ENOSYS)", { openat2 = "ENOSYS" }, "linkat" },
+  { "no openat2 (EPERM)", { openat2 = "EPERM" }, "linkat" },
+  { "no openat2, no /proc", { openat2 = "ENOSYS", proc = "ENOENT" } },
   { "no links (EPERM)", { link = "EPERM" }, "renameat2" },
   { "no links (EOPNOTSUPP)", { link = "EOPNOTSUPP" }, "renameat2" },
   { "no renameat2 (ENOSYS)", { rename = "ENOSYS" }, "linkat" },

@@ -641,7 +641,7 @@ describe("lvhd.engine #tsan", function()
         assert.is_truthy(finish(table.unpack(list[i])))
       end
       -- the set does not grow when the same number waits again
-      system:hold { call = "openat" }
+      system:hold { call = "openat2" }
       local before = support.fds()
       for i = 1, 40 do
         local co, object = waiting(engine:create_dynamic(

@@ -39,7 +39,8 @@
 
 /* The names of the entries, in the order of struct lv_sys. */
 #define CALLS(X)                                                              \
-  X(openat) X(dupfd) X(close) X(fstat) X(fstatat) X(fstatfs) X(readlink) X(realpath)  \
+  X(openat) X(openat2) X(dupfd) X(close) X(fstat) X(fstatat) X(fstatfs)       \
+  X(readlink) X(realpath)                                                     \
   X(pread) X(pwritev) X(lseek) X(ftruncate) X(fallocate) X(fsync) X(syncfs)  \
   X(getlk) X(futimens) X(fchmod) X(linkat) X(renameat2) X(unlinkat)          \
   X(mkdirat) X(getrlimit) X(getrandom) X(monotonic) X(now)
@@ -281,6 +282,12 @@ static int t_openat(const struct lv_sys *sys, int dir, const char *path,
                     int flags, mode_t mode) {
   RUN(int, CALL(openat, .fd = dir, .path = path, .flags = (unsigned)flags),
       openat(dir, path, flags, mode));
+}
+
+static int t_openat2(const struct lv_sys *sys, int dir, const char *path,
+                     int flags, uint64_t resolve) {
+  RUN(int, CALL(openat2, .fd = dir, .path = path, .flags = (unsigned)flags),
+      lv_sys_real.openat2(&lv_sys_real, dir, path, flags, resolve));
 }
 
 static int t_dupfd(const struct lv_sys *sys, int fd, int least) {

@@ -26,6 +26,7 @@ struct lv_env {
   const struct lv_sys *sys;
   /* the volume (st_dev + 1) where an unnamed file could not be linked; 0 */
   atomic_uint_fast64_t no_tmpfile;
+  atomic_bool no_openat2;    /* an old kernel, or a filter of system calls */
   atomic_bool no_empty_path; /* linkat wants the way through /proc */
   struct lv_volume_hint volume;
 };
@@ -33,6 +34,7 @@ struct lv_env {
 static inline void lv_env_init(struct lv_env *env, const struct lv_sys *sys) {
   env->sys = sys ? sys : &lv_sys_real;
   atomic_init(&env->no_tmpfile, 0);
+  atomic_init(&env->no_openat2, false);
   atomic_init(&env->no_empty_path, false);
   env->volume = (struct lv_volume_hint){.busy = ATOMIC_FLAG_INIT};
 }

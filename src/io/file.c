@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,12 +20,12 @@
 
 /* ENOENT does not say what is missing: the file or its folder. */
 static int fail_missing(const struct lv_env *env, const char *path,
-                        struct lvhd_error *err) {
+                        const char *call, struct lvhd_error *err) {
   char folder[PATH_MAX];
   struct stat st;
   const char *slash = strrchr(path, '/');
   size_t n = slash ? (size_t)(slash - path) : 0;
-  int code = lv_fail_errno(err, LV_STEP_FILE, ENOENT, "openat");
+  int code = lv_fail_errno(err, LV_STEP_FILE, ENOENT, call);
   if (err == NULL || n == 0 || n >= sizeof folder)
     return code;
   memcpy(folder, path, n);
@@ -34,17 +35,52 @@ static int fail_missing(const struct lv_env *env, const char *path,
   return code;
 }
 
-int lv_file_open(struct lv_file *file, const struct lv_env *env,
+/* An absolute path of names alone. */
+static bool names_only(const char *path) {
+  const char *at = path;
+  if (*at != '/')
+    return false;
+  while (*at == '/') {
+    size_t n = strcspn(++at, "/");
+    if (n == 0 || (n == 1 && at[0] == '.') ||
+        (n == 2 && at[0] == '.' && at[1] == '.'))
+      return at == path + 1 && n == 0 && *at == '\0'; /* the root */
+    at += n;
+  }
+  return true;
+}
+
+/* Without openat2, or with a link in the path, the kernel has to be asked for
+ * the real path afterwards, which costs more than opening. */
+int lv_open_existing(struct lv_env *env, const char *path, int flags,
+                     bool *real, const char **call) {
+  *real = false;
+  *call = "openat2";
+  if (names_only(path) && !atomic_load(&env->no_openat2)) {
+    int fd = lv_openat2(env->sys, AT_FDCWD, path, flags, RESOLVE_NO_SYMLINKS);
+    *real = fd >= 0;
+    if (errno == ENOSYS && fd < 0)
+      atomic_store(&env->no_openat2, true);
+    if (fd >= 0 || (errno != ELOOP && errno != ENOSYS && errno != EPERM &&
+                    errno != EINVAL && errno != EAGAIN))
+      return fd;
+  }
+  *call = "openat";
+  return lv_openat(env->sys, AT_FDCWD, path, flags, 0);
+}
+
+int lv_file_open(struct lv_file *file, struct lv_env *env,
                  const char *path, struct lvhd_error *err) {
   const struct lv_sys *sys = env->sys;
+  const char *call = NULL;
   int saved = 0;
-  file->fd = lv_openat(sys, AT_FDCWD, path,
-                       O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+  file->fd = lv_open_existing(
+    env, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, &file->real,
+    &call);
   saved = errno;
   if (file->fd < 0)
-    return saved == ENOENT ? fail_missing(env, path, err)
-                           : lv_fail_errno(err, LV_STEP_FILE, saved,
-                                           "openat");
+    return saved == ENOENT ? fail_missing(env, path, call, err)
+                           : lv_fail_errno(err, LV_STEP_FILE, saved, call);
   if (sys->fstat(sys, file->fd, &file->st) != 0) {
     saved = errno;
     lv_file_close(file, env);
@@ -84,12 +120,16 @@ static bool says_deleted(const char *text, size_t n) {
 }
 
 int lv_real_path(char **out, const struct lv_env *env, int fd,
-                 const char *path, enum lv_step step,
+                 const char *path, bool real, enum lv_step step,
                  struct lvhd_error *err) {
   const struct lv_sys *sys = env->sys;
   char proc[32];
   char buf[PATH_MAX];
   ssize_t n = 0;
+  if (real) {
+    *out = strdup(path);
+    return *out ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  }
   snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
   n = sys->readlink(sys, proc, buf, sizeof buf - 1);
   if (n > 0 && n < (ssize_t)sizeof buf - 1 && buf[0] == '/' &&

@@ -11,6 +11,7 @@
 
 struct lv_file {
   int fd; /* -1: closed */
+  bool real; /* the path it was opened by is its real one: no link in it */
   struct stat st;
 };
 #define LV_FILE_INIT {.fd = -1}
@@ -18,7 +19,7 @@ struct lv_file {
 /* Opens path for reading and looks at it (file->st).  A folder, FIFO, socket
  * or device is VM_E_INVALID_HD_FILE; a missing last component is
  * E_PATH_NOT_FOUND/FILE_MISSING, a missing folder FOLDER_MISSING. */
-int lv_file_open(struct lv_file *file, const struct lv_env *env,
+int lv_file_open(struct lv_file *file, struct lv_env *env,
                  const char *path, struct lvhd_error *err);
 
 /* Reads exactly n bytes at offset.  The caller has compared with the length
@@ -28,11 +29,17 @@ int lv_file_read(const struct lv_file *file, const struct lv_env *env,
                  void *buf, size_t n, uint64_t offset,
                  struct lvhd_error *err);
 
+/* Opens what exists at path; *real tells that the path holds no link, "."
+ * or "..", so that it is the real one already.  -1, errno, and in *call the
+ * name of the call that failed. */
+int lv_open_existing(struct lv_env *env, const char *path, int flags,
+                     bool *real, const char **call);
+
 /* The path as it really is, without links, of an open descriptor that was
- * reached by `path` (absolute): from /proc, or by a walk where that is not
- * to be had.  malloc'ed in *out. */
+ * reached by `path` (absolute): itself if that is `real`, or from /proc, or
+ * by a walk where that is not to be had.  malloc'ed in *out. */
 int lv_real_path(char **out, const struct lv_env *env, int fd,
-                 const char *path, enum lv_step step,
+                 const char *path, bool real, enum lv_step step,
                  struct lvhd_error *err);
 
 /* E_SHARING_VIOLATION when another process has the file open for writing,

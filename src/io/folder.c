@@ -12,14 +12,15 @@
 #include "io/file.h"
 
 /* A folder that we may enter and write, but not list, opens by path only. */
-static int open_folder(struct lv_folder *folder, const struct lv_env *env,
-                       const char *path) {
-  const struct lv_sys *sys = env->sys;
+static int open_folder(struct lv_folder *folder, struct lv_env *env,
+                       const char *path, const char **call) {
   const int flags = O_DIRECTORY | O_CLOEXEC;
   folder->path_only = false;
-  folder->fd = lv_openat(sys, AT_FDCWD, path, flags | O_RDONLY, 0);
+  folder->fd =
+    lv_open_existing(env, path, flags | O_RDONLY, &folder->real, call);
   if (folder->fd < 0 && errno == EACCES) {
-    folder->fd = lv_openat(sys, AT_FDCWD, path, flags | O_PATH, 0);
+    folder->fd =
+      lv_open_existing(env, path, flags | O_PATH, &folder->real, call);
     folder->path_only = folder->fd >= 0;
   }
   return folder->fd < 0 ? errno : 0;
@@ -64,9 +65,10 @@ static int check_missing(const struct lv_folder *folder,
   return 0;
 }
 
-int lv_folder_open(struct lv_folder *folder, const struct lv_env *env,
+int lv_folder_open(struct lv_folder *folder, struct lv_env *env,
                    const char *path, struct lvhd_error *err) {
   char buf[PATH_MAX];
+  const char *call = NULL;
   size_t n = strlen(path);
   int failed = 0;
   if (n >= sizeof buf)
@@ -74,13 +76,13 @@ int lv_folder_open(struct lv_folder *folder, const struct lv_env *env,
   memcpy(buf, path, n + 1);
   for (;;) {
     buf[n] = '\0';
-    failed = open_folder(folder, env, buf);
+    failed = open_folder(folder, env, buf, &call);
     if (failed != ENOENT || n <= 1)
       break;
     n = cut_component(buf, n);
   }
   if (failed != 0)
-    return lv_fail_errno(err, LV_STEP_FOLDER, failed, "openat");
+    return lv_fail_errno(err, LV_STEP_FOLDER, failed, call);
   folder->exists = n;
   folder->missing = path[n] != '\0';
   if (!folder->missing)
@@ -116,7 +118,8 @@ int lv_folder_real(char **out, const struct lv_folder *folder,
   int code = 0;
   memcpy(prefix, path, folder->exists);
   prefix[folder->exists] = '\0';
-  code = lv_real_path(&real, env, folder->fd, prefix, LV_STEP_FOLDER, err);
+  code = lv_real_path(&real, env, folder->fd, prefix, folder->real,
+                      LV_STEP_FOLDER, err);
   if (code != 0)
     return code;
   whole = realloc(real, strlen(real) + strlen(path + folder->exists) + 2);

@@ -12,6 +12,7 @@
 struct lv_folder {
   int fd;         /* of the nearest folder that exists; -1: closed */
   bool path_only; /* we may enter it but not read it: fsync cannot */
+  bool real;      /* what exists of the path is its real path */
   bool missing;   /* folders of the path are missing below it */
   size_t exists;  /* bytes of the path that exist */
 };
@@ -20,7 +21,7 @@ struct lv_folder {
 /* Opens the nearest existing folder of an absolute path.  Something that is
  * no folder on the way, a dangling link, or ".." below what exists is
  * E_PATH_NOT_FOUND. */
-int lv_folder_open(struct lv_folder *folder, const struct lv_env *env,
+int lv_folder_open(struct lv_folder *folder, struct lv_env *env,
                    const char *path, struct lvhd_error *err);
 
 /* The path as it really is: of what exists without links, with what is

@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +21,13 @@ static int real_openat(SYS, int dir, const char *path, int flags,
                        mode_t mode) {
   (void)sys;
   return openat(dir, path, flags, mode);
+}
+
+static int real_openat2(SYS, int dir, const char *path, int flags,
+                        uint64_t resolve) {
+  struct open_how how = {.flags = (unsigned)flags, .resolve = resolve};
+  (void)sys;
+  return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
 }
 
 static int real_dupfd(SYS, int fd, int least) {
@@ -157,6 +166,7 @@ static int64_t real_now(SYS) {
 
 const struct lv_sys lv_sys_real = {
   .openat = real_openat,
+  .openat2 = real_openat2,
   .dupfd = real_dupfd,
   .close = real_close,
   .fstat = real_fstat,
@@ -205,5 +215,15 @@ int lv_openat(const struct lv_sys *sys, int dir, const char *path, int flags,
   do {
     fd = sys->openat(sys, dir, path, flags, mode);
   } while (fd < 0 && errno == EINTR);
+  return fd < 0 || fd > STDERR_FILENO ? fd : lift(sys, fd, flags);
+}
+
+int lv_openat2(const struct lv_sys *sys, int dir, const char *path, int flags,
+               uint64_t resolve) {
+  int fd = -1;
+  int again = 3;
+  do {
+    fd = sys->openat2(sys, dir, path, flags, resolve);
+  } while (fd < 0 && (errno == EINTR || (errno == EAGAIN && again-- > 0)));
   return fd < 0 || fd > STDERR_FILENO ? fd : lift(sys, fd, flags);
 }

@@ -21,6 +21,8 @@
 struct lv_sys {
   int (*openat)(const struct lv_sys *, int dir, const char *path, int flags,
                 mode_t mode);
+  int (*openat2)(const struct lv_sys *, int dir, const char *path,
+                 int flags, uint64_t resolve);
   int (*dupfd)(const struct lv_sys *, int fd, int least);
   int (*close)(const struct lv_sys *, int fd);
   int (*fstat)(const struct lv_sys *, int fd, struct stat *st);
@@ -66,5 +68,10 @@ extern const struct lv_sys lv_sys_real;
  * the file. */
 int lv_openat(const struct lv_sys *sys, int dir, const char *path, int flags,
               mode_t mode);
+
+/* openat2 in the same way, for what exists; EAGAIN (someone renamed on the
+ * way) is tried three times more. */
+int lv_openat2(const struct lv_sys *sys, int dir, const char *path, int flags,
+               uint64_t resolve);
 
 #endif

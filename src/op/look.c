@@ -214,7 +214,7 @@ static int open_parent(struct lv_create *c, struct lv_look *look,
   code = lv_file_open(&look->parent, c->env, path, err);
   if (code == 0)
     code = lv_real_path(&c->real_parent, c->env, look->parent.fd, path,
-                        LV_STEP_FILE, err);
+                        look->parent.real, LV_STEP_FILE, err);
   free(path);
   return code;
 }

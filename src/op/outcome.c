@@ -282,7 +282,8 @@ int lv_outcome_kept(struct lv_create *c, const struct lv_look *look,
            code == LVHD_E_PATH_NOT_FOUND)
     code = not_the_disk(err); /* a text file, a folder, a dangling link */
   if (code == 0 && job)
-    code = lv_real_path(&real, c->env, file.fd, path, LV_STEP_FILE, err);
+    code = lv_real_path(&real, c->env, file.fd, path, file.real, LV_STEP_FILE,
+                        err);
   if (code == 0 && job)
     code = fill_kept(c, look, &file, &found, real, err);
   if (code == 0 && job && c->type != LVHD_FIXED)

@@ -275,7 +275,9 @@ void lv_pool_stop(struct lv_pool *pool, enum lvhd_stop how) {
     return;
   pthread_mutex_lock(&pool->lock);
   pool->refuse = true;
-  pool->cancels_long = how == LVHD_STOP_CANCEL_LONG;
+  /* A later stop does not take back what this one has begun. */
+  if (how == LVHD_STOP_CANCEL_LONG)
+    pool->cancels_long = true;
   for (lvhd_task *task = pool->live; task; task = next) {
     next = task->live_next;
     if (unwanted(task, how))
