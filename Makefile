@@ -71,12 +71,15 @@ HOST_SRC := $(wildcard spec/c/host_*.c)
 TSAN_SRC := $(wildcard spec/c/tsan_*.c)
 BENCH_SRC := $(wildcard spec/bench/*.c)
 BENCHMOD_SRC := $(wildcard spec/bench/lua/*.c)
+# The parts of the fuzzers that need no libFuzzer, which tests use too.
+FUZZLIB_SRC := $(filter-out spec/fuzz/entry.c spec/fuzz/seeds.c, \
+  $(wildcard spec/fuzz/*.c))
 
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 ENGINE_OBJ := $(call objects,$(ENGINE_SRC))
 BINDING_OBJ := $(call objects,$(BINDING_SRC))
 SPEC_SRC := $(TESTMOD_SRC) $(CTEST_SRC) $(HOST_SRC) $(TSAN_SRC) \
-  $(BENCH_SRC) $(BENCHMOD_SRC)
+  $(BENCH_SRC) $(BENCHMOD_SRC) $(wildcard spec/fuzz/*.c)
 SPEC_OBJ := $(call objects,$(SPEC_SRC))
 ALL_OBJ := $(ENGINE_OBJ) $(BINDING_OBJ) $(SPEC_OBJ)
 
@@ -89,6 +92,8 @@ BENCHES := $(BENCH_SRC:spec/bench/%.c=$(B)/bench/%)
 BENCHMODS := $(BENCHMOD_SRC:spec/bench/lua/%.c=$(B)/bench/%.so)
 # The engine as an archive: what is linked with it takes what it uses.
 ENGINE := $(B)/obj/engine.a
+FUZZLIB := $(B)/obj/fuzz.a
+FUZZERS := $(patsubst %,$(B)/%,info chain read check codec)
 
 .PHONY: all
 all: $(CORE)
@@ -124,6 +129,11 @@ $(ENGINE): $(ENGINE_OBJ)
 	$(call say,AR,$@)
 	$(Q)$(AR) rcs $@ $^
 
+$(FUZZLIB): $(call objects,$(FUZZLIB_SRC))
+	@rm -f $@
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
+
 # The test modules hold parts of the engine once more: they reach functions
 # that core.so hides.
 $(TESTMOD): $(B)/spec/%.so: $(B)/obj/spec/c/%.o $(ENGINE)
@@ -131,10 +141,15 @@ $(TESTMOD): $(B)/spec/%.so: $(B)/obj/spec/c/%.o $(ENGINE)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) $(LV_SOFLAGS) $(LIBFLAG) -o $@ $^
 
-$(CTESTS): $(B)/spec/%: $(B)/obj/spec/c/%.o $(ENGINE)
+$(CTESTS): $(B)/spec/%: $(B)/obj/spec/c/%.o $(FUZZLIB) $(ENGINE)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) -o $@ $^
+	$(Q)$(LINK) -o $@ $^ $(WRAP)
+# test_hostile counts what is allocated.
+$(B)/spec/test_hostile: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
+  %,--wrap=%,malloc calloc realloc free strdup strndup))
+comma := ,
+space := $(subst ,, )
 
 # Programs with Lua states of their own.  They are the Lua that a loaded
 # core.so resolves against, hence not --as-needed.
@@ -197,6 +212,7 @@ bench:
 	@$(MAKE) --no-print-directory bench-run
 bench-run: $(CORE) $(BENCHES) $(BENCHMODS)
 	@$(RUN_PATHS) $(LUA) spec/bench/bench.lua
+	@$(RUN_PATHS) $(LUA) spec/bench/reading.lua
 
 # ---- sanitizers --------------------------------------------------------
 
@@ -251,6 +267,49 @@ valgrind-run: $(TEST_BUILD)
 	@LVHD_SANITIZER=valgrind $(RUN_TESTS) -- $(VALGRIND) $(LUA) $(BUSTED) \
 	  --exclude-tags=slow,nosan $(BUSTED_ARGS) $(SPECS)
 
+# ---- fuzzing ------------------------------------------------------------
+
+# make fuzz builds the fuzzers (clang), make fuzz-run SECONDS=60 lets each
+# run so long.  What they find new goes to build/fuzz/new/<target>, what is
+# wrong to build/fuzz/crash-...; see spec/fuzz/README.md.
+FUZZ = $(MAKE) --no-print-directory B=build/fuzz CC=clang \
+  CFLAGS="-O1 -g -fno-omit-frame-pointer" \
+  SANITIZE="-fsanitize=fuzzer-no-link,address,undefined \
+  -fno-sanitize-recover=undefined" UNCOVERED=-fno-sanitize=fuzzer-no-link
+# What looks is not what is looked at.
+$(call objects,$(wildcard spec/fuzz/*.c)): LV_CFLAGS += $(UNCOVERED)
+SECONDS ?= 60
+FUZZ_ARGS ?=
+
+.PHONY: fuzz fuzz-run fuzz-seeds fuzz-build fuzz-each
+fuzz:
+	@$(FUZZ) fuzz-build
+fuzz-run: fuzz
+	@$(FUZZ) fuzz-each
+fuzz-build: $(FUZZERS)
+$(FUZZERS): $(B)/obj/spec/fuzz/entry.o $(FUZZLIB) $(ENGINE)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^
+# A second and 64 MiB are what an input may take.
+fuzz-each:
+	@for t in $(notdir $(FUZZERS)); do mkdir -p $(B)/new/$$t; \
+	  echo "=== $$t"; $(B)/$$t -max_total_time=$(SECONDS) -timeout=5 \
+	  -malloc_limit_mb=64 -max_len=65536 -print_final_stats=1 \
+	  -artifact_prefix=$(B)/$$t- $(FUZZ_ARGS) \
+	  $(B)/new/$$t $$(ls -d spec/fuzz/corpus/$$t \
+	  $$([ $$t = codec ] || echo spec/fuzz/corpus/image) 2>/dev/null) || \
+	  exit 1; done
+# Writes the first inputs anew.
+$(B)/seeds: $(B)/obj/spec/fuzz/seeds.o $(FUZZLIB) $(ENGINE)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^
+fuzz-seeds: $(B)/seeds
+	@mkdir -p $(B)/disks spec/fuzz/corpus
+	@for f in $(filter-out %-2040g.vhd.gz,$(wildcard \
+	  spec/fixtures/*.vhd.gz)) spec/fixtures/damaged/*.vhd.gz; do \
+	  gzip -dc $$f > $(B)/disks/$$(basename $$f .vhd.gz); done
+	@$(B)/seeds spec/fuzz/corpus $(B)/disks/*
+
 # ---- lint --------------------------------------------------------------
 
 .PHONY: lint lint-objects luacheck cppcheck rooms
@@ -296,6 +355,7 @@ help:
 	@echo "make test         unit tests and specs [SPECS= BUSTED_ARGS=]"
 	@echo "make test-long    the same with the slow ones"
 	@echo "make deps         install what tests and checks need (Debian)"
+	@echo "make fuzz fuzz-run fuzz-seeds    libFuzzer [SECONDS=60 each]"
 	@echo "make lint         gcc, clang, luacheck, cppcheck, rooms"
 	@echo "make asan tsan valgrind    the tests under a sanitizer"
 	@echo "make bench        lvhd beside the floor"

@@ -19,30 +19,48 @@ local M = {}
 ---@field path string absolute, as it really is
 ---@field type "fixed"|"dynamic"|"differencing"
 ---@field size integer bytes the guest sees
+---@field original_size integer bytes, when it was created
 ---@field file_size integer length of the file in bytes
+---@field mtime integer of the file, seconds since 1970
 ---@field block_size? integer bytes; nil for fixed disks, as the next two
 ---@field blocks? integer entries of the BAT
 ---@field blocks_used? integer of which allocated
+---@field alignment? integer every block's data starts at a multiple of so many
+---bytes, 512 to 4096; nil: no block, and in the info of a creation
 ---@field uuid string
 ---@field timestamp integer seconds since 1970
 ---@field creator string the four characters of the creating program
+---@field creator_os? string "Wi2k", "Mac "
+---@field creator_version integer two numbers of 16 bits
+---@field geometry { cylinders: integer, heads: integer, sectors: integer }
+---@field saved_state boolean
+---@field hidden boolean XenServer's mark
+---@field footer "end"|"short"|"copy" which footer counts: the one at the end;
+---one of 511 bytes; the copy at the start, where the end has none
 ---@field free integer bytes free on the volume
 ---@field lockable boolean the volume has locks
 ---@field created? boolean false: the disk was there before (if_exists)
 ---@field findings lvhd.Finding[]
 ---@field parent? lvhd.Parent of differencing disks
+---@field error? lvhd.Error in a chain: why it ends here
 
 ---@class lvhd.Parent
----@field path string absolute, as it really is
----@field name string the name field of the header
+---@field path? string absolute, as it really is; nil when it was not looked
+---for, or not found
+---@field name? string the name field of the header
 ---@field uuid string
 ---@field timestamp integer seconds since 1970
+---@field found? "locator"|"name"|"given" how it was found
+---@field found_by? string code of the locator
 ---@field locators lvhd.Locator[]
 
 ---@class lvhd.Locator
 ---@field code string "W2ru", "W2ku", "MacX"
----@field path string decoded, UTF-8
----@field raw string the bytes in the file
+---@field path? string decoded, UTF-8
+---@field raw? string the bytes in the file; nil: they are not inside it
+---@field offset integer of the text in the file; these three as recorded
+---@field space integer
+---@field length integer
 
 ---@class lvhd.Finding
 ---@field code string one vocabulary with err.reason
@@ -63,7 +81,20 @@ local M = {}
 ---@field names? "windows"|"host" "host" lifts the forbidden characters
 ---@field preflight? boolean check the disk in the call already (true)
 
----@class lvhd.EngineOptions: lvhd.SharedOptions
+---What a chain may pull in, beside the leaf's own folder and what the caller
+---names; each is an option of every engine and of every call that opens a
+---chain, where it wins over the engine's.
+---@class lvhd.OpenOptions
+---@field parents? string|string[] folders with all below them, or files
+---@field max_depth? integer 1..1024, the longest chain; default 64
+
+---@class lvhd.CheckOptions: lvhd.OpenOptions
+---@field chain? boolean the parents too
+---@field data? boolean every block too, not only the structures
+---@field profile? "azure"|"hyperv"|"xenserver"|"virtualbox"|"7zip" adds what
+---that reader is known to refuse
+
+---@class lvhd.EngineOptions: lvhd.SharedOptions, lvhd.OpenOptions
 ---@field threads? integer 1..256; default min(4, processors)
 ---@field poll? fun(object: table, seconds?: number) how a wait passes its
 ---time; cqueues.poll fits. Without it a wait blocks
@@ -126,11 +157,12 @@ local function check_path(value, position, fname)
   end
 end
 
-local function started(task, err)
-  if not task then
+-- What the core gave, or its error raised.
+local function started(result, err)
+  if not result then
     errors.raise(err)
   end
-  return task
+  return result
 end
 
 -- What a malformed size becomes for the core, which refuses it in its turn.
@@ -203,6 +235,129 @@ function engine:create_differencing(image, parent, opts)
   opts = options.read(opts, options.create_differencing, 3,
     "create_differencing")
   return started(core.create(self, "differencing", image, parent, opts))
+end
+
+-- ---- reading and asking -------------------------------------------------
+
+-- No system call can take a path with NUL, and C would read it up to there.
+local function check_existing(value, position, fname)
+  check_path(value, position, fname)
+  if value and value:find("\0", 1, true) then
+    local err = core.fail("E_INVALID_NAME", fname, "CHARACTER_FORBIDDEN")
+    err.path, err.actual, err.offset = value, 0, value:find("\0", 1, true) - 1
+    errors.raise(err)
+  end
+end
+
+-- One path or a list of them, as a list; false stands for nil.
+local function check_paths(value, position, fname)
+  if type(value) ~= "table" then
+    if value ~= nil and type(value) ~= "string" then
+      errors.argument(position, fname,
+        "string or list of strings expected, got " .. type(value))
+    end
+    check_existing(value, position, fname)
+    return { value or false }
+  end
+  local list, n = {}, 0
+  for _ in pairs(value) do
+    n = n + 1
+  end
+  for i = 1, n do -- nil: other keys, or a hole
+    if type(value[i]) ~= "string" then
+      errors.argument(position, fname,
+        ("list of strings expected, got %s at [%d]"):format(type(value[i]), i))
+    end
+    check_existing(value[i], position, fname)
+    list[i] = value[i]
+  end
+  return list
+end
+
+---Reads what one file says of itself. Opens no other file and takes no lock.
+---Raises: E_POINTER, VM_E_APP_SHUTTING_DOWN, E_INVALID_NAME (a path with NUL), E_PATH_NOT_FOUND,
+---E_ACCESSDENIED, VM_E_INVALID_HD_FILE (with the reason), DISP_E_EXCEPTION,
+---E_OUTOFMEMORY, VM_E_OUT_OF_RESOURCE, E_HANDLE after a fork.
+---@param path string
+---@return lvhd.Info
+function engine:info(path)
+  errors.check_self(self, meta, "info")
+  check_existing(path, 1, "info")
+  return started(core.read_info(self, path))[1]
+end
+
+---The infos of a disk and its parents, leaf to root. Where the chain breaks
+---behind the leaf, the last info has `.error`:
+---VM_E_PARENT_PATH_NOT_FOUND, E_ACCESSDENIED (PARENT_OUTSIDE, with a hint which
+---folder to allow), VM_E_PARENT_CHILD_ID_MISMATCH, VM_E_HD_IMAGE_OPEN_FAIL
+---(CHAIN_CYCLE, CHAIN_TOO_DEEP, PARENT_SIZE), or what opening a file gives.
+---Raises: as info, for the leaf.
+---@param path string
+---@param opts? lvhd.OpenOptions
+---@return lvhd.Info[]
+function engine:chain(path, opts)
+  errors.check_self(self, meta, "chain")
+  check_existing(path, 1, "chain")
+  opts = options.read(opts, options.chain, 2, "chain")
+  return started(core.read_chain(self, path, opts))
+end
+
+---Opens a disk with its parents for reading. A parent that only a file names
+---is opened where it lies in or under the leaf's folder or an entry of
+---`parents`. To decide hop by hop yourself, give the files, leaf to root: then
+---nothing else is opened.
+---Raises: as info, and what chain has in `.error`; a parent of another size is
+---read as the format says; VM_E_WRONG_HD_IMAGE_TYPE (the list goes on behind a
+---disk without parent).
+---@param path string|string[]
+---@param opts? lvhd.OpenOptions
+---@return lvhd.Disk
+function engine:open(path, opts)
+  errors.check_self(self, meta, "open")
+  local paths = check_paths(path, 1, "open")
+  opts = options.read(opts, options.open, 2, "open")
+  return started(core.open(self, paths, opts))
+end
+
+---Checks a file, or with `chain` its parents too: the result is a list of
+---infos, leaf first, and what is wrong is in their `findings`.
+---Raises, here or from the wait: as info, when the leaf cannot be opened or is
+---no VHD at all; VM_E_APP_SHUTTING_DOWN.
+---@param path string
+---@param opts? lvhd.CheckOptions
+---@return lvhd.Task
+function engine:check(path, opts)
+  errors.check_self(self, meta, "check")
+  check_existing(path, 1, "check")
+  opts = options.read(opts, options.check, 2, "check")
+  return started(core.check(self, path, opts))
+end
+
+---Finds the VHD files in and below the folders, by what they hold and not by
+---their names: the result is a list of infos in the order of their paths.
+---Links are not followed; what cannot be read is left out.
+---Raises, here or from the wait: E_POINTER, E_INVALID_NAME (a path with NUL),
+---E_PATH_NOT_FOUND, E_ACCESSDENIED (a folder that was named),
+---VM_E_APP_SHUTTING_DOWN, DISP_E_EXCEPTION, E_OUTOFMEMORY,
+---VM_E_OUT_OF_RESOURCE.
+---@param folders string|string[]
+---@return lvhd.Task
+function engine:find(folders)
+  errors.check_self(self, meta, "find")
+  return started(core.find(self, check_paths(folders, 1, "find")))
+end
+
+---Finds the differencing disks in and below the folders whose recorded parent,
+---by identifier, is this disk.
+---Raises: as find, and for the parent as info.
+---@param parent string
+---@param folders string|string[]
+---@return lvhd.Task
+function engine:children(parent, folders)
+  errors.check_self(self, meta, "children")
+  check_existing(parent, 1, "children")
+  return started(core.children(self, parent,
+    check_paths(folders, 2, "children")))
 end
 
 -- ---- life ---------------------------------------------------------------

@@ -21,9 +21,11 @@ local M = {}
 ---@field errname? string "ENOSPC"
 ---@field syscall? string "pwritev"
 ---@field reason? string the fine-grained cause: "FOLDER_MISSING"
----@field expected? integer the limit, in the unit of the reason
+---@field expected? integer|string the limit, in the unit of the reason; an
+---identifier where the disk is another one
 ---@field actual? any what was found instead
 ---@field offset? integer byte offset in the file, or in the path
+---@field layer? integer which disk of the chain; 1 is the leaf
 ---@field hint? string the one line that cures
 local meta = core.metatables.error
 
@@ -55,7 +57,7 @@ function meta.__tostring(err)
   end
   parts[#parts + 1] = plain(err.message)
   if err.hint then
-    parts[#parts + 1] = " (" .. err.hint .. ")"
+    parts[#parts + 1] = " (" .. plain(err.hint) .. ")"
   end
   return table.concat(parts)
 end

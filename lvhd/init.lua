@@ -7,6 +7,7 @@ local core = require "lvhd.core"
 local errors = require "lvhd.error"
 local engines = require "lvhd.engine"
 require "lvhd.task"
+require "lvhd.disk"
 
 errors.own()
 
@@ -76,6 +77,52 @@ end
 function lvhd.create_differencing(image, parent, opts)
   return methods.create_differencing(lvhd.default_engine(), image, parent,
     opts)
+end
+
+---As lvhd.Engine:info, on the default engine.
+---@param path string
+---@return lvhd.Info
+function lvhd.info(path)
+  return methods.info(lvhd.default_engine(), path)
+end
+
+---As lvhd.Engine:chain, on the default engine.
+---@param path string
+---@param opts? lvhd.OpenOptions
+---@return lvhd.Info[]
+function lvhd.chain(path, opts)
+  return methods.chain(lvhd.default_engine(), path, opts)
+end
+
+---As lvhd.Engine:open, on the default engine.
+---@param path string|string[]
+---@param opts? lvhd.OpenOptions
+---@return lvhd.Disk
+function lvhd.open(path, opts)
+  return methods.open(lvhd.default_engine(), path, opts)
+end
+
+---As lvhd.Engine:check, on the default engine.
+---@param path string
+---@param opts? lvhd.CheckOptions
+---@return lvhd.Task
+function lvhd.check(path, opts)
+  return methods.check(lvhd.default_engine(), path, opts)
+end
+
+---As lvhd.Engine:find, on the default engine.
+---@param folders string|string[]
+---@return lvhd.Task
+function lvhd.find(folders)
+  return methods.find(lvhd.default_engine(), folders)
+end
+
+---As lvhd.Engine:children, on the default engine.
+---@param parent string
+---@param folders string|string[]
+---@return lvhd.Task
+function lvhd.children(parent, folders)
+  return methods.children(lvhd.default_engine(), parent, folders)
 end
 
 return lvhd

@@ -35,6 +35,36 @@ local function folder(value)
   return nil, "string"
 end
 
+-- A list of folders or files, or one of them; a copy.
+local function folders(value)
+  if type(value) == "string" then
+    value = { value }
+  end
+  if type(value) ~= "table" then
+    return nil, "list of paths"
+  end
+  local out, n = {}, 0
+  for _ in pairs(value) do
+    n = n + 1
+  end
+  for i = 1, n do
+    local path = value[i] -- nil: other keys, or a hole
+    if type(path) ~= "string" or path:find("\0", 1, true) then
+      return nil, "list of paths"
+    end
+    out[i] = path
+  end
+  return out
+end
+
+local function depth(value)
+  local n = math.type(value) and math.tointeger(value)
+  if n and n >= 1 and n <= 1024 then
+    return n
+  end
+  return nil, "integer from 1 to 1024"
+end
+
 local function integer(value)
   local n = math.type(value) and math.tointeger(value)
   if n then
@@ -145,7 +175,12 @@ local creators = with(shared, {
 local block_size = { integer, "block_size" }
 local allocate = { word { sparse = 1, reserve = 2, zero = 3 }, "allocate" }
 
-M.engine = with(shared, {
+local opening = {
+  parents = { folders, "parents" },
+  max_depth = { depth, "max_depth" },
+}
+
+M.engine = with(with(shared, opening), {
   threads = { threads, "threads" },
   poll = { callable, "poll" },
   system = { system, "system" },
@@ -154,6 +189,14 @@ M.close = { cancel = { boolean, "cancel" } }
 M.create_fixed = with(creators, { allocate = allocate })
 M.create_dynamic = with(creators, { block_size = block_size })
 M.create_differencing = M.create_dynamic
+M.chain = opening
+M.open = opening
+M.check = with(opening, {
+  chain = { boolean, "chain" },
+  data = { boolean, "data" },
+  profile = { word { azure = 1, hyperv = 2, xenserver = 3, virtualbox = 4,
+    ["7zip"] = 5 }, "profile" },
+})
 
 -- Not for users to be pointed at.
 local unspoken = { system = true }

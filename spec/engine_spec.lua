@@ -52,6 +52,7 @@ describe("lvhd.engine #tsan", function()
       local engine <close> = lvhd.engine {
         threads = 2, sync = "data", base = folder, long_paths = true,
         names = "host", preflight = false, poll = function() end,
+        parents = { "/golden", "base.vhd" }, max_depth = 1024,
       }
       assert.equal("userdata", type(engine))
     end)
@@ -65,7 +66,7 @@ describe("lvhd.engine #tsan", function()
 
     it("that are unknown are argument errors naming the nearest", function()
       for wrong, right in pairs {
-        thread = "threads", snyc = "sync", bas = "base",
+        thread = "threads", snyc = "sync", bas = "base", parent = "parents",
         longpaths = "long_paths", name = "names", preflihgt = "preflight",
         pol = "poll",
       } do
@@ -76,16 +77,25 @@ describe("lvhd.engine #tsan", function()
       wrong_use(lvhd.engine, { "threads" })
       -- those of later versions are unknown until then
       wrong_use(lvhd.engine, { drives = {} })
-      wrong_use(lvhd.engine, { parents = {} })
+      wrong_use(lvhd.engine, { children_in = {} })
     end)
 
     it("of the wrong type are argument errors", function()
       for name, value in pairs {
         threads = "two", sync = 1, base = 7, long_paths = "yes",
-        names = true, preflight = 0, poll = {},
+        names = true, preflight = 0, poll = {}, parents = 5,
+        max_depth = "deep",
       } do
         assert.matches(name, wrong_use(lvhd.engine, { [name] = value }), 1,
           true)
+      end
+      for _, list in ipairs { { 1 }, { "a", true }, { x = "a" }, { "a\0b" },
+        { "a", nil, "c" }, { [0] = "a" }, "a\0b", { {} } } do
+        assert.matches("parents", wrong_use(lvhd.engine, { parents = list }),
+          1, true)
+      end
+      for _, depth in ipairs { 0, -1, 1025, 1.5, math.maxinteger } do
+        wrong_use(lvhd.engine, { max_depth = depth })
       end
       wrong_use(lvhd.engine, { sync = "most" })
       wrong_use(lvhd.engine, { names = "dos" })

@@ -107,3 +107,23 @@ describe("the quick start", function()
     assert.is_true(lines <= 30)
   end)
 end)
+
+describe("the list of findings", function()
+  it("holds every reason with its text, and no other", function()
+    local defined, listed = {}, {}
+    local text = support.read("src/base/fault.def"):gsub("/%*.-%*/", "")
+    for name, rest in text:gmatch("LV_FAULT%(%s*([%w_]+)%s*,(.-)%)\n") do
+      local words = {}
+      for word in rest:gmatch('"([^"]*)"') do
+        words[#words + 1] = word
+      end
+      defined[name] = table.concat(words, "", 2)
+    end
+    defined.NONE = nil
+    local section = support.read("README.md"):match("\n### Findings\n(.-)\n## ")
+    for name, what in section:gmatch("\n| `([%u%d_]+)` |[^|\n]*| ([^|\n]*) |") do
+      listed[name] = what
+    end
+    assert.same(defined, listed)
+  end)
+end)

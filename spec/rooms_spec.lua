@@ -43,12 +43,12 @@ describe("the room check", function()
     assert.equal(1, #rooms.check(root))
   end)
 
-  -- Design, section 2: every pair, so that no row of the table can be
+  -- Design, section 2 (but lvhd.c -> image): every pair, so that no row of the table can be
   -- widened unseen.
   local may = {
     lua = "lua", task = "task base", op = "op image io format base",
     image = "image io format base", io = "io base", format = "format base",
-    base = "base", ["lvhd.c"] = "task op io base", ["lvhd.h"] = "",
+    base = "base", ["lvhd.c"] = "task op image io base", ["lvhd.h"] = "",
   }
   local folders = { "lua", "task", "op", "image", "io", "format", "base" }
   for room, allowed in pairs(may) do

@@ -12,7 +12,9 @@
 #include "base/error.h"
 #include "base/path.h"
 #include "base/uuid.h"
+#include "image/disk.h"
 #include "io/env.h"
+#include "op/check.h"
 #include "op/create.h"
 #include "task/pool.h"
 
@@ -20,6 +22,7 @@ struct lvhd_engine {
   struct lv_pool pool; /* first: a pool is its engine (waiter.c) */
   struct lv_env env;
   char *base;
+  char **parents; /* parent_count of them */
   struct lvhd_engine_options opts;
 };
 
@@ -27,17 +30,25 @@ struct lvhd_engine {
 
 #define THREADS_DEFAULT 4
 #define THREADS_MAX 256
+#define DEPTH_DEFAULT 64
+#define DEPTH_MAX 1024
 
 static int64_t engine_clock(const void *env) {
   const struct lv_sys *sys = ((const struct lv_env *)env)->sys;
   return sys->monotonic(sys);
 }
 
-static void engine_destroy(struct lv_pool *pool) {
-  lvhd_engine *engine = (lvhd_engine *)pool;
-  lv_pool_free(pool);
+static void free_engine(lvhd_engine *engine) {
+  for (size_t i = 0; engine->parents && i < engine->opts.parent_count; i++)
+    free(engine->parents[i]);
+  free(engine->parents);
   free(engine->base);
   free(engine);
+}
+
+static void engine_destroy(struct lv_pool *pool) {
+  lv_pool_free(pool);
+  free_engine((lvhd_engine *)pool);
 }
 
 static unsigned thread_count(unsigned asked) {
@@ -60,6 +71,8 @@ static void set_defaults(struct lvhd_engine_options *opts) {
     opts->host_names = LVHD_NO;
   if (opts->preflight == LVHD_DEFAULT)
     opts->preflight = LVHD_YES;
+  if (opts->max_depth == 0)
+    opts->max_depth = DEPTH_DEFAULT;
 }
 
 static int check_options(const struct lvhd_engine_options *opts,
@@ -69,12 +82,36 @@ static int check_options(const struct lvhd_engine_options *opts,
   if (opts->sync > LVHD_SYNC_NONE || opts->long_paths > LVHD_NO ||
       opts->host_names > LVHD_NO || opts->preflight > LVHD_NO)
     return lv_fail(err, LVHD_E_INVALIDARG, LV_R_OPTION_UNKNOWN);
+  if (opts->max_depth > DEPTH_MAX)
+    return lv_fail_range(err, LVHD_E_INVALIDARG, LV_R_DEPTH_LIMIT, DEPTH_MAX,
+                         opts->max_depth);
   if (opts->base == NULL)
     return 0;
   if (opts->base[0] != '/')
     return lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_BASE_RELATIVE);
   return lv_path_check(opts->base, strlen(opts->base),
                        opts->host_names == LVHD_YES, err);
+}
+
+/* The strings of the options. */
+static int copy_options(lvhd_engine *engine, struct lvhd_error *err) {
+  struct lvhd_engine_options *opts = &engine->opts;
+  bool good = true;
+  if (opts->base) {
+    engine->base = strdup(opts->base);
+    good = engine->base != NULL;
+    opts->base = engine->base;
+  }
+  if (opts->parent_count > 0) {
+    engine->parents = calloc(opts->parent_count, sizeof *engine->parents);
+    good = good && engine->parents;
+    for (size_t i = 0; good && i < opts->parent_count; i++) {
+      engine->parents[i] = strdup(opts->parents[i]);
+      good = engine->parents[i] != NULL;
+    }
+    opts->parents = (const char *const *)engine->parents;
+  }
+  return good ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
 }
 
 int lvhd_engine_new(lvhd_engine **out, const struct lvhd_engine_options *opts,
@@ -90,19 +127,13 @@ int lvhd_engine_new(lvhd_engine **out, const struct lvhd_engine_options *opts,
   if (opts)
     engine->opts = *opts;
   set_defaults(&engine->opts);
-  if (engine->opts.base) {
-    engine->base = strdup(engine->opts.base);
-    engine->opts.base = engine->base;
-    if (engine->base == NULL)
-      code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
-  }
+  code = copy_options(engine, err);
   lv_env_init(&engine->env, engine->opts.system);
   if (code == 0)
     code = lv_pool_init(&engine->pool, thread_count(engine->opts.threads),
                         engine_clock, &engine->env, engine_destroy, err);
   if (code != 0) {
-    free(engine->base);
-    free(engine);
+    free_engine(engine);
     return code;
   }
   *out = engine;
@@ -223,6 +254,236 @@ int lvhd_create_differencing(lvhd_engine *engine, const char *image,
                              lvhd_task **out, struct lvhd_error *err) {
   return create(engine, &lv_create_differencing, LVHD_DIFFERENCING, image,
                 parent, 0, opts, out, err);
+}
+
+/* ---- asking ---------------------------------------------------------- */
+
+static int finish(struct lvhd_error *err, int code, const char *op,
+                  const char *path) {
+  if (code == 0 || err == NULL)
+    return code;
+  err->op = op;
+  if (err->path == NULL)
+    lv_error_path(err, path);
+  return code;
+}
+
+
+size_t lvhd_infos_count(const lvhd_infos *infos) {
+  return infos->count;
+}
+
+const struct lvhd_info *lvhd_infos_at(const lvhd_infos *infos, size_t i) {
+  return i < infos->count ? &infos->items[i]->info : NULL;
+}
+
+void lvhd_infos_free(lvhd_infos *infos) {
+  lv_infos_free(infos);
+}
+
+/* What a call leaves open is as the engine. */
+static int resolve_open(const lvhd_engine *engine,
+                        const struct lvhd_open_options *opts,
+                        struct lvhd_open_options *r,
+                        struct lvhd_error *err) {
+  *r = opts ? *opts : (struct lvhd_open_options){0};
+  if (!r->has_parents) {
+    r->parents = engine->opts.parents;
+    r->parent_count = engine->opts.parent_count;
+  }
+  if (r->max_depth == 0)
+    r->max_depth = engine->opts.max_depth;
+  if (r->max_depth > DEPTH_MAX)
+    return lv_fail_range(err, LVHD_E_INVALIDARG, LV_R_DEPTH_LIMIT, DEPTH_MAX,
+                         r->max_depth);
+  return 0;
+}
+
+int lvhd_read_info(lvhd_engine *engine, const char *path, lvhd_infos **out,
+                   struct lvhd_error *err) {
+  struct lv_image image = LV_IMAGE_INIT;
+  int code = lv_pool_check(&engine->pool, err);
+  *out = NULL;
+  if (code == 0 && path == NULL)
+    code = lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
+  if (code == 0)
+    code = lv_image_open(&image, &engine->env, path, err);
+  if (code == 0)
+    code = lv_infos_of(out, &image, &engine->env, err);
+  lv_image_close(&image, &engine->env);
+  return finish(err, code, "info", path);
+}
+
+int lvhd_read_chain(lvhd_engine *engine, const char *path,
+                    const struct lvhd_open_options *opts, lvhd_infos **out,
+                    struct lvhd_error *err) {
+  struct lv_chain chain = {0};
+  struct lvhd_open_options r;
+  struct lvhd_error broken = LVHD_ERROR_INIT;
+  int code = lv_pool_check(&engine->pool, err);
+  *out = NULL;
+  if (code == 0 && path == NULL)
+    code = lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
+  if (code == 0)
+    code = resolve_open(engine, opts, &r, err);
+  if (code == 0)
+    code = lv_chain_open(&chain, &engine->env, path, r.parents,
+                         r.parent_count, r.max_depth, &broken, err);
+  if (code == 0) {
+    broken.op = "chain";
+    code = lv_chain_infos(out, &chain, &engine->env, &broken, true, NULL,
+                          NULL, err);
+  }
+  lv_chain_close(&chain, &engine->env);
+  lvhd_error_clear(&broken);
+  return finish(err, code, "chain", path);
+}
+
+/* ---- reading a disk -------------------------------------------------- */
+
+struct lvhd_disk {
+  lvhd_engine *engine;
+  struct lv_disk *disk;
+};
+
+static int open_chain(struct lv_chain *chain, lvhd_engine *engine,
+                      const char *const *paths, size_t count,
+                      const struct lvhd_open_options *r,
+                      struct lvhd_error *err) {
+  for (size_t i = 0; i < count; i++)
+    if (paths[i] == NULL)
+      return lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
+  if (count == 1)
+    return lv_chain_open(chain, &engine->env, paths[0], r->parents,
+                         r->parent_count, r->max_depth, NULL, err);
+  return lv_chain_given(chain, &engine->env, paths, count, r->max_depth, err);
+}
+
+int lvhd_disk_open(lvhd_engine *engine, const char *const *paths,
+                   size_t count, const struct lvhd_open_options *opts,
+                   lvhd_disk **out, struct lvhd_error *err) {
+  struct lv_chain chain = {0};
+  struct lvhd_open_options r;
+  lvhd_disk *disk = calloc(1, sizeof *disk);
+  int code = lv_pool_check(&engine->pool, err);
+  *out = NULL;
+  if (code == 0 && disk == NULL)
+    code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  if (code == 0 && count == 0)
+    code = lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
+  if (code == 0)
+    code = resolve_open(engine, opts, &r, err);
+  if (code == 0)
+    code = open_chain(&chain, engine, paths, count, &r, err);
+  if (code == 0)
+    code = lv_disk_new(&disk->disk, &engine->env, &chain, err);
+  if (code != 0) {
+    free(disk);
+    return finish(err, code, "open", count > 0 ? paths[0] : NULL);
+  }
+  disk->engine = engine;
+  atomic_fetch_add(&engine->pool.refs, 1);
+  *out = disk;
+  return 0;
+}
+
+static const char *leaf_path(const lvhd_disk *disk) {
+  return lv_disk_chain_of(disk->disk)->images[0].path;
+}
+
+uint64_t lvhd_disk_size(const lvhd_disk *disk) {
+  return lv_disk_bytes(disk->disk);
+}
+
+int lvhd_disk_read(lvhd_disk *disk, void *buf, size_t n, uint64_t offset,
+                   size_t *got, struct lvhd_error *err) {
+  int code = lv_disk_read(disk->disk, buf, n, offset, got, err);
+  return finish(err, code, "read", leaf_path(disk));
+}
+
+int lvhd_disk_extent(lvhd_disk *disk, uint64_t offset, uint64_t end,
+                     struct lvhd_extent *out, struct lvhd_error *err) {
+  int code = lv_disk_extent(disk->disk, offset, end, out, err);
+  return finish(err, code, "extents", leaf_path(disk));
+}
+
+int lvhd_disk_chain(lvhd_disk *disk, lvhd_infos **out,
+                    struct lvhd_error *err) {
+  int code = lv_pool_forked(&disk->engine->pool)
+               ? lv_fail(err, LVHD_E_HANDLE, LV_R_FORKED)
+               : 0;
+  *out = NULL;
+  if (code == 0)
+    code = lv_chain_infos(out, lv_disk_chain_of(disk->disk),
+                          &disk->engine->env, NULL, false, NULL, NULL, err);
+  return finish(err, code, "chain", leaf_path(disk));
+}
+
+void lvhd_disk_close(lvhd_disk *disk) {
+  lvhd_engine *engine = NULL;
+  if (disk == NULL)
+    return;
+  engine = disk->engine;
+  lv_disk_free(disk->disk);
+  free(disk);
+  lv_pool_unref(&engine->pool);
+}
+
+/* ---- checking and finding -------------------------------------------- */
+
+int lvhd_check(lvhd_engine *engine, const char *path,
+               const struct lvhd_check_options *opts, lvhd_task **out,
+               struct lvhd_error *err) {
+  struct lvhd_check_options r = {0};
+  void *args = NULL;
+  int code = 0;
+  *out = NULL;
+  if (opts)
+    r = *opts;
+  if (path == NULL)
+    code = lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
+  else if (r.profile > LVHD_PROFILE_7ZIP)
+    code = lv_fail(err, LVHD_E_INVALIDARG, LV_R_OPTION_UNKNOWN);
+  if (code == 0)
+    code = resolve_open(engine, opts ? &opts->open : NULL, &r.open, err);
+  if (code == 0)
+    code = lv_pool_check(&engine->pool, err);
+  if (code == 0)
+    code = lv_check_args(&args, &engine->env, path, &r, err);
+  if (code == 0)
+    return lv_pool_start(&engine->pool, &lv_check, args, out, err);
+  return finish(err, code, lv_check.name, path);
+}
+
+static int find(lvhd_engine *engine, const struct lv_verb *verb,
+                const char *parent, const char *const *folders, size_t count,
+                lvhd_task **out, struct lvhd_error *err) {
+  void *args = NULL;
+  int code = 0;
+  *out = NULL;
+  if (verb == &lv_children && parent == NULL)
+    code = lv_fail(err, LVHD_E_POINTER, LV_R_PARENT_NIL);
+  for (size_t i = 0; code == 0 && i < count; i++)
+    if (folders[i] == NULL)
+      code = lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
+  if (code == 0)
+    code = lv_pool_check(&engine->pool, err);
+  if (code == 0)
+    code = lv_find_args(&args, &engine->env, parent, folders, count, err);
+  if (code == 0)
+    return lv_pool_start(&engine->pool, verb, args, out, err);
+  return finish(err, code, verb->name, parent);
+}
+
+int lvhd_find(lvhd_engine *engine, const char *const *folders, size_t count,
+              lvhd_task **out, struct lvhd_error *err) {
+  return find(engine, &lv_find, NULL, folders, count, out, err);
+}
+
+int lvhd_children(lvhd_engine *engine, const char *parent,
+                  const char *const *folders, size_t count, lvhd_task **out,
+                  struct lvhd_error *err) {
+  return find(engine, &lv_children, parent, folders, count, out, err);
 }
 
 void lvhd_uuid_text(const uint8_t uuid[16], char out[37]) {

@@ -125,7 +125,8 @@ enum {
   LVHD_HAS_EXPECTED = 1u << 0,
   LVHD_HAS_ACTUAL = 1u << 1,
   LVHD_HAS_OFFSET = 1u << 2,
-  LVHD_AT_PARENT = 1u << 3 /* what is wrong is wrong with the parent */
+  LVHD_AT_PARENT = 1u << 3, /* what is wrong is wrong with the parent */
+  LVHD_HAS_UUIDS = 1u << 4  /* expected and actual are identifiers */
 };
 
 /* What went wrong, by value.  path and parent are owned by the error (or
@@ -140,10 +141,13 @@ struct lvhd_error {
   uint64_t expected;   /* the limit, in the unit of the reason */
   uint64_t actual;     /* what was found, in the same unit */
   uint64_t offset;     /* byte offset in the file */
+  uint8_t expected_uuid[16], actual_uuid[16];
+  unsigned layer;      /* of a chain, 1 is the leaf; 0: none */
   char *path;          /* the image that the call was about */
   char *parent;        /* its parent, where the call has one */
 };
-#define LVHD_ERROR_INIT {0, 0, 0, 0, NULL, NULL, 0, 0, 0, NULL, NULL}
+#define LVHD_ERROR_INIT                                                      \
+  {0, 0, 0, 0, NULL, NULL, 0, 0, 0, {0}, {0}, 0, NULL, NULL}
 
 /* Frees what the error owns and makes it LVHD_ERROR_INIT again. */
 LVHD_API void lvhd_error_clear(struct lvhd_error *err);
@@ -194,6 +198,10 @@ struct lvhd_engine_options {
   enum lvhd_choice long_paths;  /* default: NO */
   enum lvhd_choice host_names;  /* default: NO, the documented characters */
   enum lvhd_choice preflight;   /* default: YES */
+  const char *const *parents;   /* folders or files that a chain may pull in,
+                                   beside the leaf's folder; NULL: none */
+  size_t parent_count;
+  unsigned max_depth;           /* longest chain; 0: 64; at most 1024 */
   const void *system;           /* tests only: a struct lv_sys; or NULL */
 };
 
@@ -303,8 +311,10 @@ lvhd_create_differencing(lvhd_engine *engine, const char *image,
 struct lvhd_locator {
   char code[5];           /* "W2ru", "W2ku", "MacX" ... */
   const char *path;       /* decoded, UTF-8 */
-  const uint8_t *raw;     /* the bytes in the file */
+  const uint8_t *raw;     /* the bytes in the file; NULL: not inside it */
   size_t raw_length;
+  uint64_t offset;        /* of the text in the file; these three as recorded */
+  uint32_t space, length;
 };
 
 enum lvhd_severity { LVHD_NOTE, LVHD_WARNING, LVHD_ERROR };
@@ -316,31 +326,184 @@ struct lvhd_finding {
   uint64_t expected, actual, offset;
 };
 
+/* Which footer counts: the one in the last 512 bytes, the one in the last 511
+ * (of before Virtual PC 2004), or the copy at 0, where neither is whole. */
+enum lvhd_footer { LVHD_FOOTER_END, LVHD_FOOTER_SHORT, LVHD_FOOTER_COPY };
+
+/* How a parent was found. */
+enum lvhd_found {
+  LVHD_FOUND_NOT,
+  LVHD_FOUND_LOCATOR, /* by the locator found_by */
+  LVHD_FOUND_NAME,    /* by the name field, beside the child */
+  LVHD_FOUND_GIVEN    /* named by the caller */
+};
+
 /* One file.  All pointers live as long as the object that gave the info. */
 struct lvhd_info {
   const char *path;         /* absolute, as it really is */
   enum lvhd_type type;
   uint64_t size;            /* bytes the guest sees */
+  uint64_t original_size;   /* bytes, when it was created */
   uint64_t file_size;       /* length of the file in bytes */
   uint32_t block_size;      /* bytes; 0 for fixed disks */
   uint32_t blocks;          /* entries of the BAT */
   uint32_t blocks_used;     /* of which allocated */
+  uint32_t alignment;       /* every block's data starts at a multiple of so
+                               many bytes: 512 to 4096; 0: no block */
   uint8_t uuid[16];
   int64_t timestamp;        /* seconds since 1970 */
+  int64_t mtime;            /* of the file */
   char creator[5];          /* "win " */
+  char creator_os[5];       /* "Wi2k" */
+  uint32_t creator_version; /* 16.16 */
+  uint16_t cylinders;
+  uint8_t heads, sectors;
+  bool saved_state;
+  bool hidden;              /* XenServer's mark */
+  enum lvhd_footer footer;
   uint64_t free;            /* bytes free on the volume */
   bool lockable;            /* the volume has locks */
-  bool created;             /* false: it was there before (keep) */
+  bool created;             /* false: it was there before (keep, reading) */
   bool has_parent;
   const char *parent_path;  /* as it really is; NULL when only recorded */
   const char *parent_name;  /* the name field of the header */
   uint8_t parent_uuid[16];
   int64_t parent_timestamp; /* seconds since 1970 */
+  enum lvhd_found parent_found;
+  const char *found_by;     /* code of the locator; NULL */
   const struct lvhd_locator *locators;
   size_t locator_count;
   const struct lvhd_finding *findings;
   size_t finding_count;
+  const struct lvhd_error *error; /* chain: why it ends here; NULL */
 };
+
+/* A list of infos, leaf first where it is a chain. */
+typedef struct lvhd_infos lvhd_infos;
+LVHD_API size_t lvhd_infos_count(const lvhd_infos *infos);
+LVHD_API const struct lvhd_info *lvhd_infos_at(const lvhd_infos *infos,
+                                               size_t i);
+LVHD_API void lvhd_infos_free(lvhd_infos *infos);
+
+/* Zero-initialise, then set what differs; what is NULL or 0 is the engine's.
+ * Copied where it must outlive the call. */
+struct lvhd_open_options {
+  const char *const *parents; /* as in the engine's options */
+  size_t parent_count;
+  bool has_parents;           /* parents counts, an empty list too */
+  unsigned max_depth;
+};
+
+/* Reads what one file says: opens no other, takes no lock.  Blocking.
+ * Errors: E_POINTER, E_PATH_NOT_FOUND, E_ACCESSDENIED, VM_E_INVALID_HD_FILE
+ * (with the reason), DISP_E_EXCEPTION, E_OUTOFMEMORY,
+ * VM_E_OUT_OF_RESOURCE, E_HANDLE, VM_E_APP_SHUTTING_DOWN. */
+LVHD_API LVHD_NODISCARD int lvhd_read_info(lvhd_engine *engine,
+                                           const char *path,
+                                           lvhd_infos **out,
+                                           struct lvhd_error *err);
+
+/* The same of a chain, leaf to root.  Fails only where the leaf cannot be
+ * read; a chain that breaks later gives its good part, and info->error of its
+ * last entry tells why it ends.  Codes of that error:
+ *   VM_E_PARENT_PATH_NOT_FOUND      none of the recorded names exists
+ *   E_ACCESSDENIED/PARENT_OUTSIDE   outside of the allowed folders
+ *   VM_E_PARENT_CHILD_ID_MISMATCH   another disk (expected, actual)
+ *   VM_E_HD_IMAGE_OPEN_FAIL         CHAIN_CYCLE, CHAIN_TOO_DEEP, PARENT_SIZE
+ *   VM_E_INVALID_HD_FILE and what opening a file gives */
+LVHD_API LVHD_NODISCARD int
+lvhd_read_chain(lvhd_engine *engine, const char *path,
+                const struct lvhd_open_options *opts, lvhd_infos **out,
+                struct lvhd_error *err);
+
+/* ---- reading a disk -------------------------------------------------- */
+
+/* An open chain.  One thread at a time; it holds its engine. */
+typedef struct lvhd_disk lvhd_disk;
+
+/* Opens a disk with its parents.  One path: the parents are found by what the
+ * files record, inside the leaf's folder and `parents`.  More: this is the
+ * chain, leaf to root, and nothing else is opened.  Each parent must be a
+ * regular file with a valid footer and the recorded identifier.  Errors: as
+ * lvhd_read_chain, but that a parent of another size is read as the format
+ * says (zeros behind its end); VM_E_WRONG_HD_IMAGE_TYPE (a given list that
+ * goes on behind a disk without parent). */
+LVHD_API LVHD_NODISCARD int
+lvhd_disk_open(lvhd_engine *engine, const char *const *paths, size_t count,
+               const struct lvhd_open_options *opts, lvhd_disk **out,
+               struct lvhd_error *err);
+
+LVHD_API uint64_t lvhd_disk_size(const lvhd_disk *disk); /* bytes */
+
+/* Reads up to n bytes at any offset; *got is less than n only at the end of
+ * the disk.  Errors: VM_E_INVALID_HD_FILE (BLOCK_OUTSIDE: the BAT points
+ * behind the end of the file), DISP_E_EXCEPTION (a file was cut meanwhile, a
+ * device failed), E_OUTOFMEMORY, E_HANDLE. */
+LVHD_API LVHD_NODISCARD int lvhd_disk_read(lvhd_disk *disk, void *buf,
+                                           size_t n, uint64_t offset,
+                                           size_t *got,
+                                           struct lvhd_error *err);
+
+/* Who holds what.  layer 1 is the leaf; 0: written nowhere, reads as zeros. */
+struct lvhd_extent {
+  uint64_t offset, length; /* bytes, multiples of 512 */
+  unsigned layer;
+};
+
+/* The run that `offset` (a multiple of 512) begins, up to `end` at the most.
+ * A call does a bounded amount of work: the next run may be of the same
+ * layer. */
+LVHD_API LVHD_NODISCARD int lvhd_disk_extent(lvhd_disk *disk,
+                                             uint64_t offset, uint64_t end,
+                                             struct lvhd_extent *out,
+                                             struct lvhd_error *err);
+
+/* The infos of the open files, leaf to root. */
+LVHD_API LVHD_NODISCARD int lvhd_disk_chain(lvhd_disk *disk,
+                                            lvhd_infos **out,
+                                            struct lvhd_error *err);
+
+/* Accepts NULL. */
+LVHD_API void lvhd_disk_close(lvhd_disk *disk);
+
+/* ---- checking and finding -------------------------------------------- */
+
+/* What a reader is known to refuse, beside what is wrong for all. */
+enum lvhd_profile {
+  LVHD_PROFILE_NONE,
+  LVHD_PROFILE_AZURE,
+  LVHD_PROFILE_HYPERV,
+  LVHD_PROFILE_XENSERVER,
+  LVHD_PROFILE_VIRTUALBOX,
+  LVHD_PROFILE_7ZIP
+};
+
+struct lvhd_check_options {
+  struct lvhd_open_options open;
+  bool chain; /* the parents too */
+  bool data;  /* every block: zeros under clear bits, ... */
+  enum lvhd_profile profile;
+};
+
+/* A task whose result is a list: one info a file, leaf first, with findings.
+ * Fails only where the leaf cannot be opened or is no VHD at all. */
+LVHD_API LVHD_NODISCARD int
+lvhd_check(lvhd_engine *engine, const char *path,
+           const struct lvhd_check_options *opts, lvhd_task **out,
+           struct lvhd_error *err);
+
+/* A task whose result is the list of the infos of all VHD files in and below
+ * the folders (links are not followed), by path; with a parent, only of those
+ * whose recorded parent it is, by identifier.  What cannot be read is left
+ * out; a folder that cannot be is an error. */
+LVHD_API LVHD_NODISCARD int lvhd_find(lvhd_engine *engine,
+                                      const char *const *folders,
+                                      size_t count, lvhd_task **out,
+                                      struct lvhd_error *err);
+LVHD_API LVHD_NODISCARD int
+lvhd_children(lvhd_engine *engine, const char *parent,
+              const char *const *folders, size_t count, lvhd_task **out,
+              struct lvhd_error *err);
 
 /* ---- tasks ----------------------------------------------------------- */
 
@@ -373,8 +536,11 @@ LVHD_API const struct lvhd_error *lvhd_task_peek(const lvhd_task *task);
  * other.  False in a forked child. */
 LVHD_API bool lvhd_task_leave(lvhd_task *task);
 
-/* NULL until success; lives as long as the handle. */
+/* NULL until success, and for a task whose result is a list; lives as long as
+ * the handle. */
 LVHD_API const struct lvhd_info *lvhd_task_info(const lvhd_task *task);
+/* The same for a task whose result is a list. */
+LVHD_API const lvhd_infos *lvhd_task_infos(const lvhd_task *task);
 
 /* percent is 100 only after success, and never runs backwards. */
 struct lvhd_progress {

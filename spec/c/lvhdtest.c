@@ -41,7 +41,7 @@
 #define CALLS(X)                                                              \
   X(openat) X(openat2) X(dupfd) X(close) X(fstat) X(fstatat) X(fstatfs)       \
   X(readlink) X(realpath)                                                     \
-  X(pread) X(pwritev) X(lseek) X(ftruncate) X(fallocate) X(fsync) X(syncfs)  \
+  X(pread) X(pwritev) X(getdents) X(lseek) X(ftruncate) X(fallocate) X(fsync) X(syncfs)  \
   X(getlk) X(futimens) X(fchmod) X(linkat) X(renameat2) X(unlinkat)          \
   X(mkdirat) X(getrlimit) X(getrandom) X(monotonic) X(now)
 
@@ -101,7 +101,7 @@ struct table {
   uint64_t counts[CALL_COUNT];
   struct entry *log;
   size_t log_used, log_room;
-  bool has_now, has_monotonic, has_seed;
+  bool has_now, has_monotonic, has_seed, untyped;
   int64_t now, monotonic;
   uint64_t seed;
   struct table *next;
@@ -373,6 +373,23 @@ static ssize_t t_pwritev(const struct lv_sys *sys, int fd,
       CALL(pwritev, .fd = fd, .offset = offset,
            .length = (int64_t)iov_length(iov, count)),
       write_some(fd, iov, count, offset, v.bytes));
+}
+
+/* As on a volume that does not tell types with the names, if `untyped`. */
+static ssize_t list_folder(int fd, void *buf, size_t n, bool untyped) {
+  ssize_t got = getdents64(fd, buf, n);
+  for (ssize_t at = 0; untyped && at < got;) {
+    struct dirent64 *entry = (void *)((char *)buf + at);
+    entry->d_type = DT_UNKNOWN;
+    at += entry->d_reclen;
+  }
+  return got;
+}
+
+static ssize_t t_getdents(const struct lv_sys *sys, int fd, void *buf,
+                          size_t n) {
+  RUN(ssize_t, CALL(getdents, .fd = fd, .length = (int64_t)n),
+      list_folder(fd, buf, n, t_->untyped));
 }
 
 static off_t t_lseek(const struct lv_sys *sys, int fd, off_t offset,
@@ -781,10 +798,12 @@ static int l_forget(lua_State *L) {
   return 0;
 }
 
-/* system:set("now" | "monotonic" | "seed", integer or nil): stops a clock
- * (seconds since 1970, nanoseconds), seeds getrandom; nil: real again. */
+/* system:set("now" | "monotonic" | "seed" | "untyped", integer or nil): stops
+ * a clock (seconds since 1970, nanoseconds), seeds getrandom, makes getdents
+ * tell no types; nil: real again. */
 static int l_set(lua_State *L) {
-  static const char *const names[] = {"now", "monotonic", "seed", NULL};
+  static const char *const names[] = {"now", "monotonic", "seed", "untyped",
+                                      NULL};
   struct table *t = check_table(L);
   int what = luaL_checkoption(L, 2, NULL, names);
   bool has = !lua_isnoneornil(L, 3);
@@ -796,6 +815,8 @@ static int l_set(lua_State *L) {
   } else if (what == 1) {
     t->has_monotonic = has;
     t->monotonic = n;
+  } else if (what == 3) {
+    t->untyped = has;
   } else {
     t->has_seed = has;
     t->seed = (uint64_t)n;

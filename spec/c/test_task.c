@@ -76,6 +76,7 @@ int main(void) {
   test_left_then_failed(engine);
   test_read_is_not_told(engine);
   test_unread_is_told(engine);
+  lvhd_engine_close(engine, false); /* a worker may still let go of one */
   lvhd_engine_counts(engine, &counts);
   CHECK_INT(counts.tasks, 0);
   lvhd_engine_free(engine, false);

@@ -18,7 +18,7 @@ end
 -- the public header, which every room includes for its types.
 local MAY_INCLUDE = {
   ["lvhd.h"] = set "",
-  ["lvhd.c"] = set "lvhd.h task op io base",
+  ["lvhd.c"] = set "lvhd.h task op image io base",
   lua = set "lvhd.h lua",
   task = set "lvhd.h task base",
   op = set "lvhd.h op image io format base",

@@ -147,8 +147,8 @@ function vhdread.open(path)
         or l.raw
     end
   end
-  disk.bitmap_size = (h.block_size // SECTOR // 8 + SECTOR - 1)
-    // SECTOR * SECTOR
+  local bitmap = (h.block_size // SECTOR + 7) // 8
+  disk.bitmap_size = (bitmap + SECTOR - 1) // SECTOR * SECTOR
   disk.bat = at(file, h.table_offset, 4 * h.entries)
   return disk
 end

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/uuid.h"
+
 /* ---- the tables ------------------------------------------------------ */
 
 struct code {
@@ -259,7 +261,8 @@ static void add(struct text *t, const char *format, ...) {
 static bool is_exact(int reason) {
   return reason == LV_R_BLOCK_SIZE || reason == LV_R_FIXED_LENGTH ||
          reason == LV_R_FOOTER_CORRUPT || reason == LV_R_HEADER_CORRUPT ||
-         reason == LV_R_DISK_TYPE;
+         reason == LV_R_DISK_TYPE || reason == LV_R_PARENT_SIZE ||
+         reason == LV_R_PARENT_TIME;
 }
 
 /* The reasons whose numbers a caller may give below zero. */
@@ -311,6 +314,17 @@ static void add_numbers(struct text *t, const struct lvhd_error *err) {
   }
 }
 
+/* ": 3f6c... expected, 77aa... found" */
+static void add_uuids(struct text *t, const struct lvhd_error *err) {
+  char expected[LV_UUID_TEXT], actual[LV_UUID_TEXT];
+  if ((err->has & LVHD_HAS_UUIDS) == 0)
+    return;
+  lv_uuid_format(err->expected_uuid, expected);
+  lv_uuid_format(err->actual_uuid, actual);
+  add(t, "%s%s expected, %s found", t->joint, expected, actual);
+  t->joint = ", ";
+}
+
 /* ": mkdirat: Permission denied (EACCES)" */
 static void add_errno(struct text *t, const struct lvhd_error *err) {
   const char *name = strerrorname_np(err->errnum);
@@ -342,6 +356,9 @@ int lvhd_error_text(const struct lvhd_error *err, char *buf, size_t size) {
     add(&t, "the parent '%s': ", err->parent);
   add(&t, "%s", text != NULL ? text : "unknown error");
   add_numbers(&t, err);
+  add_uuids(&t, err);
+  if (err->layer != 0)
+    add(&t, "%slayer %u", t.joint, err->layer);
   if (err->errnum != 0 && !says_it_all(err))
     add_errno(&t, err);
   return (int)t.length;

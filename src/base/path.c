@@ -141,3 +141,49 @@ char *lv_path_relative(const char *folder, const char *file) {
   memcpy(at, file + common, rest + 1);
   return way;
 }
+
+bool lv_path_is_plain(const char *path) {
+  const char *at = path;
+  if (*at != '/')
+    return false;
+  while (*at == '/') {
+    size_t n = strcspn(++at, "/");
+    if (n == 0)
+      return at == path + 1 && *at == '\0'; /* the root */
+    if ((n == 1 && at[0] == '.') || (n == 2 && at[0] == '.' && at[1] == '.'))
+      return false;
+    at += n;
+  }
+  return true;
+}
+
+static size_t without_last(const char *path, size_t n) {
+  while (n > 0 && path[n - 1] != '/')
+    n--;
+  return n > 0 ? n - 1 : 0;
+}
+
+char *lv_path_resolve(const char *folder, const char *path) {
+  size_t n = path[0] == '/' ? 0 : strlen(folder);
+  char *out = malloc(n + strlen(path) + 2);
+  if (out == NULL)
+    return NULL;
+  memcpy(out, folder, n);
+  if (n == 1) /* the root */
+    n = 0;
+  while (*path != '\0') {
+    size_t m = strcspn(path, "/");
+    if (m == 2 && path[0] == '.' && path[1] == '.') {
+      n = without_last(out, n);
+    } else if (m != 0 && !(m == 1 && path[0] == '.')) {
+      out[n++] = '/';
+      memcpy(out + n, path, m);
+      n += m;
+    }
+    path += m + (path[m] == '/');
+  }
+  if (n == 0)
+    out[n++] = '/';
+  out[n] = '\0';
+  return out;
+}

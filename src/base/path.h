@@ -26,6 +26,13 @@ int lv_path_check(const char *text, size_t n, bool host_names,
  * bytes (expected PATH_MAX - 1). */
 int lv_path_length(const char *text, bool long_paths, struct lvhd_error *err);
 
+/* Absolute, and of names alone: no "." or "..", no empty component. */
+bool lv_path_is_plain(const char *path);
+
+/* What `path` means from an absolute plain folder, as text: absolute and
+ * plain, ".." at the root stays there.  malloc'ed; NULL: no memory. */
+char *lv_path_resolve(const char *folder, const char *path);
+
 /* folder + "/" + name, or name alone when it is absolute or folder is "";
  * exactly one slash between.  malloc'ed; NULL: no memory. */
 char *lv_path_join(const char *folder, const char *name);

@@ -151,3 +151,31 @@ size_t lv_utf16_decode(const uint8_t *in, size_t n, bool big_endian,
   out[length] = '\0';
   return length;
 }
+
+size_t lv_utf16_check(const uint8_t *in, size_t n, bool big_endian) {
+  for (size_t at = 0; at + 2 <= n; at += 2) {
+    uint32_t c = get_unit(in + at, big_endian), low = 0;
+    if (c < 0xD800 || c > 0xDFFF)
+      continue;
+    if (at + 4 <= n)
+      low = get_unit(in + at + 2, big_endian);
+    if (c > 0xDBFF || low < 0xDC00 || low > 0xDFFF)
+      return at;
+    at += 2;
+  }
+  return n;
+}
+
+size_t lv_utf8_repair(const char *text, size_t n, char *out) {
+  const uint8_t *p = (const uint8_t *)text;
+  size_t at = 0, length = 0;
+
+  while (at < n && p[at] != 0) {
+    uint32_t c = REPLACEMENT;
+    size_t taken = take(p + at, n - at, &c);
+    at += taken > 0 ? taken : 1;
+    length += put_utf8(out + length, taken > 0 ? c : REPLACEMENT);
+  }
+  out[length] = '\0';
+  return length;
+}

@@ -27,4 +27,12 @@ size_t lv_utf16_encode(const char *text, size_t n, bool big_endian,
 size_t lv_utf16_decode(const uint8_t *in, size_t n, bool big_endian,
                        char *out);
 
+/* The offset of the first lone surrogate in UTF-16 of n bytes, or n. */
+size_t lv_utf16_check(const uint8_t *in, size_t n, bool big_endian);
+
+/* Bytes that should be UTF-8, up to the first NUL, to NUL-terminated UTF-8: a
+ * byte that is none becomes U+FFFD.  out holds at least n * 3 + 1 bytes.
+ * Returns the length without the NUL. */
+size_t lv_utf8_repair(const char *text, size_t n, char *out);
+
 #endif

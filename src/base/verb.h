@@ -28,6 +28,8 @@ struct lv_verb {
   unsigned (*kind)(const void *args);
   /* The result after success; the path for texts.  Both live in args. */
   const struct lvhd_info *(*info)(const void *args);
+  /* Instead of info, where the result is a list; else NULL. */
+  const lvhd_infos *(*infos)(const void *args);
   const char *(*path)(const void *args);
 };
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/utf.h"
 #include "format/footer.h"
 
 static const uint8_t cookie[8] = {'c', 'x', 's', 'p', 'a', 'r', 's', 'e'};
@@ -116,4 +117,18 @@ enum lv_reason lv_header_decode(struct lv_header *header,
     return lv_refuse(bad, LV_R_HEADER_CORRUPT, LVHD_HAS_ACTUAL, 0,
                   header->table_offset, AT_TABLE_OFFSET);
   return LV_R_NONE;
+}
+
+bool lv_header_name(const uint8_t field[LV_NAME_FIELD],
+                    char out[LV_NAME_TEXT]) {
+  bool big = false, little = false;
+  for (size_t i = 0; i < LV_NAME_FIELD; i += 2) {
+    if (field[i] == 0 && field[i + 1] == 0)
+      break;
+    big |= field[i] == 0 && field[i + 1] < 0x80;
+    little |= field[i + 1] == 0 && field[i] < 0x80;
+  }
+  little = little && !big;
+  lv_utf16_decode(field, LV_NAME_FIELD, !little, out);
+  return little;
 }

@@ -6,11 +6,15 @@
 #ifndef LV_FORMAT_HEADER_H
 #define LV_FORMAT_HEADER_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 #define LV_HEADER_SIZE 1024
 #define LV_LOCATORS 8
+#define LV_LOCATOR_READ 4096 /* bytes; a longer text is no file name */
 #define LV_NAME_FIELD 512 /* bytes of the parent name, UTF-16 big-endian */
+#define LV_HEADER_NAME_AT 64  /* where it stands in the header */
 
 struct lv_locator_entry {
   uint8_t code[4]; /* zeros: unused */
@@ -43,5 +47,12 @@ void lv_header_encode(const struct lv_header *header,
 enum lv_reason lv_header_decode(struct lv_header *header,
                                 const uint8_t in[LV_HEADER_SIZE],
                                 struct lvhd_finding *bad);
+
+/* The parent's name as UTF-8, up to the first NUL.  It is big-endian; some
+ * writers have put it little-endian, which shows where only so it has any
+ * ASCII in it, as ".vhd" is: true then. */
+#define LV_NAME_TEXT (LV_NAME_FIELD / 2 * 3 + 1)
+bool lv_header_name(const uint8_t field[LV_NAME_FIELD],
+                    char out[LV_NAME_TEXT]);
 
 #endif

@@ -24,14 +24,16 @@ static int invalid(struct lvhd_error *err, enum lv_reason reason,
 
 /* The footer stands in the last 512 bytes, or, in files of before Virtual PC
  * 2004, in the last 511 with its final reserved byte missing. */
-static int read_footer(struct lv_probe *probe, const struct lv_file *file,
-                       const struct lv_env *env, struct lvhd_error *err) {
+static int read_footer(struct lv_probe *probe, enum lvhd_footer *where,
+                       const struct lv_file *file, const struct lv_env *env,
+                       struct lvhd_error *err) {
   uint8_t bytes[LV_FOOTER_SIZE] = {0};
   struct lvhd_finding bad = {0};
   uint64_t length = (uint64_t)file->st.st_size;
-  size_t n = length % LV_SECTOR == LV_FOOTER_SIZE - 1 ? LV_FOOTER_SIZE - 1
-                                                      : LV_FOOTER_SIZE;
+  bool is_short = length % LV_SECTOR == LV_FOOTER_SIZE - 1;
+  size_t n = is_short ? LV_FOOTER_SIZE - 1 : LV_FOOTER_SIZE;
   enum lv_reason reason = LV_R_FOOTER_MISSING;
+  *where = is_short ? LVHD_FOOTER_SHORT : LVHD_FOOTER_END;
   int code = 0;
   if (length < n)
     return invalid(err, reason, NULL, 0);
@@ -84,7 +86,40 @@ static int read_header(struct lv_probe *probe, const struct lv_file *file,
 
 int lv_probe(struct lv_probe *probe, const struct lv_file *file,
              const struct lv_env *env, struct lvhd_error *err) {
-  int code = read_footer(probe, file, env, err);
+  enum lvhd_footer where;
+  int code = read_footer(probe, &where, file, env, err);
+  if (code == 0 && probe->footer.type != LVHD_FIXED)
+    code = read_header(probe, file, env, err);
+  return code;
+}
+
+/* A fixed disk has no copy: what looks like one is data of the guest. */
+static bool read_copy(struct lv_probe *probe, const struct lv_file *file,
+                      const struct lv_env *env) {
+  uint8_t bytes[LV_FOOTER_SIZE];
+  return file->st.st_size >= LV_FOOTER_SIZE &&
+         lv_file_read(file, env, bytes, sizeof bytes, 0, NULL) == 0 &&
+         lv_footer_decode(&probe->footer, bytes, NULL) == LV_R_NONE &&
+         probe->footer.type != LVHD_FIXED;
+}
+
+int lv_probe_any(struct lv_probe *probe, enum lvhd_footer *where,
+                 const struct lv_file *file, const struct lv_env *env,
+                 struct lvhd_error *err) {
+  struct lvhd_error at_end = LVHD_ERROR_INIT;
+  int code = 0;
+  memset(probe, 0, sizeof *probe);
+  code = read_footer(probe, where, file, env, &at_end);
+  if ((at_end.reason == LV_R_FOOTER_MISSING ||
+       at_end.reason == LV_R_FOOTER_CHECKSUM) &&
+      read_copy(probe, file, env)) {
+    *where = LVHD_FOOTER_COPY;
+    code = 0;
+  }
+  if (code != 0 && err) {
+    lvhd_error_clear(err);
+    *err = at_end;
+  }
   if (code == 0 && probe->footer.type != LVHD_FIXED)
     code = read_header(probe, file, env, err);
   return code;

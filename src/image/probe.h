@@ -21,6 +21,12 @@ struct lv_probe {
 int lv_probe(struct lv_probe *probe, const struct lv_file *file,
              const struct lv_env *env, struct lvhd_error *err);
 
+/* The same, and where the end of the file holds no good footer, the copy at 0
+ * is taken.  A file that has neither fails with what is wrong at its end. */
+int lv_probe_any(struct lv_probe *probe, enum lvhd_footer *where,
+                 const struct lv_file *file, const struct lv_env *env,
+                 struct lvhd_error *err);
+
 /* Adds to *used the allocated ones of `count` entries of the BAT of a probed
  * file, from entry `first` on.  The caller counts in pieces. */
 int lv_probe_blocks(uint32_t *used, const struct lv_probe *probe,

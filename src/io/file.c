@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/path.h"
+
 /* QEMU's permissions (vhd-format 12): byte 100 + n is locked by who uses
  * permission n; 1 is writing, 2 writing what is there already, 3 resizing. */
 #define QEMU_FIRST 100
@@ -35,28 +37,13 @@ static int fail_missing(const struct lv_env *env, const char *path,
   return code;
 }
 
-/* An absolute path of names alone. */
-static bool names_only(const char *path) {
-  const char *at = path;
-  if (*at != '/')
-    return false;
-  while (*at == '/') {
-    size_t n = strcspn(++at, "/");
-    if (n == 0 || (n == 1 && at[0] == '.') ||
-        (n == 2 && at[0] == '.' && at[1] == '.'))
-      return at == path + 1 && n == 0 && *at == '\0'; /* the root */
-    at += n;
-  }
-  return true;
-}
-
 /* Without openat2, or with a link in the path, the kernel has to be asked for
  * the real path afterwards, which costs more than opening. */
 int lv_open_existing(struct lv_env *env, const char *path, int flags,
                      bool *real, const char **call) {
   *real = false;
   *call = "openat2";
-  if (names_only(path) && !atomic_load(&env->no_openat2)) {
+  if (lv_path_is_plain(path) && !atomic_load(&env->no_openat2)) {
     int fd = lv_openat2(env->sys, AT_FDCWD, path, flags, RESOLVE_NO_SYMLINKS);
     *real = fd >= 0;
     if (errno == ENOSYS && fd < 0)
@@ -142,6 +129,19 @@ int lv_real_path(char **out, const struct lv_env *env, int fd,
   if (*out == NULL)
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   return 0;
+}
+
+int lv_absolute_path(char **out, const struct lv_env *env, const char *path,
+                     struct lvhd_error *err) {
+  char folder[PATH_MAX];
+  const char *start = "";
+  if (path[0] != '/' && path[0] != '\0') {
+    start = env->sys->realpath(env->sys, ".", folder);
+    if (start == NULL)
+      return lv_fail_errno(err, LV_STEP_FILE, errno, "realpath");
+  }
+  *out = lv_path_join(start, path);
+  return *out ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
 }
 
 /* Whether someone holds a lock of QEMU's on [at, at + n).  Whoever locks the

@@ -42,6 +42,11 @@ int lv_real_path(char **out, const struct lv_env *env, int fd,
                  const char *path, bool real, enum lv_step step,
                  struct lvhd_error *err);
 
+/* The path from the root on, as text: a relative one starts at the working
+ * folder of now, whenever it is opened.  malloc'ed in *out. */
+int lv_absolute_path(char **out, const struct lv_env *env, const char *path,
+                     struct lvhd_error *err);
+
 /* E_SHARING_VIOLATION when another process has the file open for writing,
  * by QEMU's locks: byte 101 (writes) or 103 (resizes) is locked.  *lockable
  * (may be NULL) tells whether the volume has locks. */

@@ -413,6 +413,7 @@ int lv_newfile_settle(struct lv_newfile *file, struct lvhd_error *err) {
   /* Known before the close, which may tell of writes that failed late. */
   if (sys->fstat(sys, file->fd, &ours) != 0)
     return lv_fail_errno(err, LV_STEP_CREATE, errno, "fstat");
+  file->mtime = (int64_t)ours.st_mtim.tv_sec;
   if (sys->close(sys, file->fd) != 0 && errno != EINTR) {
     code = lv_fail_errno(err, LV_STEP_CREATE, errno, "close");
     file->fd = -1;

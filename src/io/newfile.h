@@ -36,6 +36,7 @@ struct lv_newfile {
   char temp[LV_TEMP_NAME]; /* "": unnamed */
   size_t made_from;   /* folders longer than this prefix of the path, up */
   size_t made_to;     /* to this one, were made by us */
+  int64_t mtime;      /* seconds since 1970; once it is settled */
 };
 #define LV_NEWFILE_INIT {.fd = -1, .nearest = -1, .target = -1}
 

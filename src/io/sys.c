@@ -5,6 +5,7 @@
  */
 #include "io/sys.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/openat2.h>
@@ -75,6 +76,11 @@ static ssize_t real_pwritev(SYS, int fd, const struct iovec *iov, int count,
                             off_t offset) {
   (void)sys;
   return pwritev(fd, iov, count, offset);
+}
+
+static ssize_t real_getdents(SYS, int fd, void *buf, size_t n) {
+  (void)sys;
+  return getdents64(fd, buf, n);
 }
 
 static off_t real_lseek(SYS, int fd, off_t offset, int whence) {
@@ -176,6 +182,7 @@ const struct lv_sys lv_sys_real = {
   .realpath = real_realpath,
   .pread = real_pread,
   .pwritev = real_pwritev,
+  .getdents = real_getdents,
   .lseek = real_lseek,
   .ftruncate = real_ftruncate,
   .fallocate = real_fallocate,

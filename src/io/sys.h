@@ -36,6 +36,8 @@ struct lv_sys {
                    off_t offset);
   ssize_t (*pwritev)(const struct lv_sys *, int fd, const struct iovec *iov,
                      int count, off_t offset);
+  ssize_t (*getdents)(const struct lv_sys *, int fd, void *buf,
+                      size_t n); /* struct dirent64, one behind the other */
   off_t (*lseek)(const struct lv_sys *, int fd, off_t offset, int whence);
   int (*ftruncate)(const struct lv_sys *, int fd, off_t length);
   int (*fallocate)(const struct lv_sys *, int fd, int mode, off_t offset,

@@ -21,6 +21,11 @@ static uint64_t volume_id(const struct statfs *st) {
   return id == 0 ? 0 : id ^ ((uint64_t)st->f_type << 32);
 }
 
+static uint64_t free_of(const struct statfs *st) {
+  return (uint64_t)st->f_bavail *
+         (uint64_t)(st->f_frsize ? st->f_frsize : st->f_bsize);
+}
+
 static bool hint_get(struct lv_env *env, uint64_t id, uint64_t length,
                      bool *lockable) {
   struct lv_volume_hint *hint = &env->volume;
@@ -89,8 +94,7 @@ int lv_volume_check(struct lv_volume *volume, struct lv_env *env,
   if (sys->fstatfs(sys, folder->fd, &st) != 0)
     return lv_fail_errno(err, LV_STEP_CREATE, errno, "fstatfs");
   id = volume_id(&st);
-  volume->free = (uint64_t)st.f_bavail *
-                 (uint64_t)(st.f_frsize ? st.f_frsize : st.f_bsize);
+  volume->free = free_of(&st);
   volume->lockable = false;
   if (!hint_get(env, id, length, &volume->lockable)) {
     int own = -1;
@@ -114,4 +118,12 @@ int lv_volume_check(struct lv_volume *volume, struct lv_env *env,
     return lv_fail_range(err, LVHD_E_DISK_FULL, LV_R_VOLUME_FULL,
                          LV_VOLUME_FREE, volume->free);
   return 0;
+}
+
+void lv_volume_of(struct lv_volume *volume, const struct lv_env *env,
+                  int fd) {
+  struct statfs st;
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+  volume->free = env->sys->fstatfs(env->sys, fd, &st) == 0 ? free_of(&st) : 0;
+  volume->lockable = env->sys->getlk(env->sys, fd, &lock) == 0;
 }

@@ -22,6 +22,39 @@ enum lvhd_choice l_choice(lua_State *L, int at, const char *key) {
   return choice;
 }
 
+const char **l_strings(lua_State *L, int at, size_t *count) {
+  size_t n = (size_t)lua_rawlen(L, at);
+  const char **list = NULL;
+  at = lua_absindex(L, at);
+  list = lua_newuserdatauv(L, (n + 1) * sizeof *list, 0);
+  for (size_t i = 0; i < n; i++) {
+    /* only where it is one: a number would become a string that nobody keeps */
+    list[i] = NULL;
+    if (lua_rawgeti(L, at, (lua_Integer)i + 1) == LUA_TSTRING)
+      list[i] = lua_tostring(L, -1);
+    lua_pop(L, 1);
+  }
+  list[n] = NULL;
+  *count = n;
+  return list;
+}
+
+void l_open_options(lua_State *L, int at, struct lvhd_open_options *opts) {
+  *opts = (struct lvhd_open_options){0};
+  if (!lua_istable(L, at)) {
+    lua_pushnil(L);
+    return;
+  }
+  lua_getfield(L, at, "max_depth");
+  opts->max_depth = (unsigned)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  opts->has_parents = lua_getfield(L, at, "parents") == LUA_TTABLE;
+  if (opts->has_parents) {
+    opts->parents = l_strings(L, -1, &opts->parent_count);
+    lua_remove(L, -2); /* the list: the table at `at` keeps it */
+  }
+}
+
 /* ---- cqueues --------------------------------------------------------- */
 
 static int cancel_fd(lua_State *L) {

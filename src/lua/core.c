@@ -29,10 +29,16 @@ static int core_hresults(lua_State *L) {
   return 1;
 }
 
-/* fail(code name [, op]): a table for an error that the Lua side found. */
+/* fail(code name [, op [, reason name]]): a table for an error that the Lua
+ * side found. */
 static int core_fail(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
+  const char *reason = luaL_optstring(L, 3, "");
+  const char *text = NULL;
   struct lvhd_error err = LVHD_ERROR_INIT;
+  for (int i = 1; (text = lvhd_reason_name(i)) != NULL; i++)
+    if (strcmp(reason, text) == 0)
+      err.reason = i;
   for (int i = 0; i < LVHD_CODES; i++)
     if (strcmp(name, lvhd_code_name(i)) == 0)
       err.code = i;
@@ -73,6 +79,8 @@ int luaopen_lvhd_core(lua_State *L) {
   /* Engines first: what they leave in the registry closes last. */
   l_open_engine(L);
   l_open_task(L);
+  l_open_ask(L);
+  l_open_disk(L);
   l_open_waiter(L);
   return 1;
 }

@@ -116,8 +116,10 @@ static int engine_gc(lua_State *L) {
   return 0;
 }
 
-/* The Lua side has checked the types; the table keeps the strings. */
+/* The Lua side has checked the types; the table and one value that is left on
+ * the stack keep the strings. */
 static void read_options(lua_State *L, struct lvhd_engine_options *opts) {
+  struct lvhd_open_options open = {0};
   lua_getfield(L, 1, "threads");
   opts->threads = (unsigned)lua_tointeger(L, -1);
   lua_getfield(L, 1, "sync");
@@ -130,6 +132,10 @@ static void read_options(lua_State *L, struct lvhd_engine_options *opts) {
   opts->long_paths = l_choice(L, 1, "long_paths");
   opts->host_names = l_choice(L, 1, "host_names");
   opts->preflight = l_choice(L, 1, "preflight");
+  l_open_options(L, 1, &open);
+  opts->parents = open.parents;
+  opts->parent_count = open.parent_count;
+  opts->max_depth = open.max_depth;
 }
 
 /* engine(options) -> engine | nil, error */

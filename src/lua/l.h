@@ -22,6 +22,8 @@
 
 #define L_ENGINE "lvhd.engine"
 #define L_TASK "lvhd.task"
+#define L_DISK "lvhd.disk"
+#define L_INFOS "lvhd.infos"
 #define L_WAITER "lvhd.waiter"
 #define L_ERROR "lvhd.error"
 
@@ -42,6 +44,14 @@ struct l_task {
   lvhd_task *task; /* NULL: empty */
   struct lvhd_error err;
 };
+struct l_disk {
+  lvhd_disk *disk; /* NULL: empty, closed or collected */
+  struct lvhd_error err;
+};
+struct l_infos {
+  lvhd_infos *infos; /* NULL: empty */
+  struct lvhd_error err;
+};
 struct l_waiter {
   lvhd_waiter *waiter; /* NULL: empty */
   struct lvhd_error err;
@@ -53,6 +63,17 @@ lvhd_task *l_check_task(lua_State *L, int arg);
 /* A new, empty box with its metatable on top of the stack, zeroed. */
 void *l_box(lua_State *L, size_t size, int uservalues, const char *name);
 
+/* A new, empty box for a task of the engine at index 1, on top. */
+struct l_task *l_task_box(lua_State *L);
+
+/* The strings of the list at index `at` as an array for C, which is a
+ * userdata on top of the stack; the list keeps the strings. */
+const char **l_strings(lua_State *L, int at, size_t *count);
+
+/* `parents` and `max_depth` of the table at index `at`, or of none; one value
+ * more is on the stack, which keeps what opts points to. */
+void l_open_options(lua_State *L, int at, struct lvhd_open_options *opts);
+
 /* A boolean field of the table at index `at`, or LVHD_DEFAULT. */
 enum lvhd_choice l_choice(lua_State *L, int at, const char *key);
 
@@ -62,8 +83,14 @@ int l_fail(lua_State *L, struct lvhd_error *err);
 /* Pushes a table for err; err stays. */
 void l_push_error(lua_State *L, const struct lvhd_error *err);
 
-/* Pushes a table for info. */
+/* Pushes a table for info; a list of them for infos. */
 void l_push_info(lua_State *L, const struct lvhd_info *info);
+void l_push_infos(lua_State *L, const lvhd_infos *infos);
+
+/* An empty box for infos on top, and what became of it: the list in its
+ * place, or nil and the error. */
+struct l_infos *l_infos_box(lua_State *L);
+int l_infos_result(lua_State *L, struct l_infos *box, int code);
 
 /* Tells cqueues, where that is loaded, that a descriptor it may know is
  * about to be closed.  Raises nothing. */
@@ -85,6 +112,8 @@ void l_interrupt(lua_State *L, bool hooked);
 
 void l_open_engine(lua_State *L);
 void l_open_task(lua_State *L);
+void l_open_ask(lua_State *L);
+void l_open_disk(lua_State *L);
 void l_open_waiter(lua_State *L);
 
 #endif

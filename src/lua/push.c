@@ -2,6 +2,8 @@
  *
  * Errors and infos as Lua tables.  Only reads what it is given.
  */
+#include <string.h>
+
 #include "lua/l.h"
 
 static void set_string(lua_State *L, const char *key, const char *value) {
@@ -28,9 +30,31 @@ static void set_numbers(lua_State *L, unsigned has, uint64_t expected,
     set_integer(L, "offset", (lua_Integer)offset);
 }
 
+static void set_uuid(lua_State *L, const char *key, const uint8_t uuid[16]) {
+  char text[37];
+  lvhd_uuid_text(uuid, text);
+  set_string(L, key, text);
+}
+
+/* The folder to allow, for a parent that a file names and nobody allows. */
+static void set_hint(lua_State *L, const struct lvhd_error *err) {
+  const char *reason = lvhd_reason_name(err->reason);
+  const char *slash = err->parent ? strrchr(err->parent, '/') : NULL;
+  if (reason == NULL || slash == NULL || strcmp(reason, "PARENT_OUTSIDE") != 0)
+    return;
+  lua_pushlstring(L, err->parent,
+                  slash == err->parent ? 1 : (size_t)(slash - err->parent));
+  luaL_gsub(L, lua_tostring(L, -1), "\\", "\\\\");
+  luaL_gsub(L, lua_tostring(L, -1), "\"", "\\\"");
+  lua_pushfstring(L, "allow it with parents = {\"%s\"}",
+                  lua_tostring(L, -1));
+  lua_setfield(L, -5, "hint");
+  lua_pop(L, 3);
+}
+
 void l_push_error(lua_State *L, const struct lvhd_error *err) {
   char text[6144]; /* may quote a path */
-  luaL_checkstack(L, 4, NULL);
+  luaL_checkstack(L, 8, NULL);
   lua_createtable(L, 0, 10);
   set_string(L, "name", lvhd_code_name(err->code));
   set_integer(L, "hresult", (lua_Integer)lvhd_code_hresult(err->code));
@@ -47,6 +71,13 @@ void l_push_error(lua_State *L, const struct lvhd_error *err) {
   if (err->reason != 0)
     set_string(L, "reason", lvhd_reason_name(err->reason));
   set_numbers(L, err->has, err->expected, err->actual, err->offset);
+  if (err->has & LVHD_HAS_UUIDS) {
+    set_uuid(L, "expected", err->expected_uuid);
+    set_uuid(L, "actual", err->actual_uuid);
+  }
+  if (err->layer != 0)
+    set_integer(L, "layer", err->layer);
+  set_hint(L, err);
   luaL_setmetatable(L, L_ERROR);
 }
 
@@ -59,33 +90,66 @@ int l_fail(lua_State *L, struct lvhd_error *err) {
 
 /* ---- infos ----------------------------------------------------------- */
 
-static void set_uuid(lua_State *L, const uint8_t uuid[16]) {
-  char text[37];
-  lvhd_uuid_text(uuid, text);
-  set_string(L, "uuid", text);
+static void set_boolean(lua_State *L, const char *key, bool value) {
+  lua_pushboolean(L, value);
+  lua_setfield(L, -2, key);
 }
 
 static void push_locators(lua_State *L, const struct lvhd_info *info) {
   lua_createtable(L, (int)info->locator_count, 0);
   for (size_t i = 0; i < info->locator_count; i++) {
     const struct lvhd_locator *locator = &info->locators[i];
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 6);
     set_string(L, "code", locator->code);
     set_string(L, "path", locator->path);
-    lua_pushlstring(L, (const char *)locator->raw, locator->raw_length);
-    lua_setfield(L, -2, "raw");
+    if (locator->raw) {
+      lua_pushlstring(L, (const char *)locator->raw, locator->raw_length);
+      lua_setfield(L, -2, "raw");
+    }
+    set_integer(L, "offset", (lua_Integer)locator->offset);
+    set_integer(L, "space", locator->space);
+    set_integer(L, "length", locator->length);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
 }
 
+static const char *found_name(enum lvhd_found found) {
+  switch (found) {
+    case LVHD_FOUND_NOT:
+      break;
+    case LVHD_FOUND_LOCATOR:
+      return "locator";
+    case LVHD_FOUND_NAME:
+      return "name";
+    case LVHD_FOUND_GIVEN:
+      return "given";
+  }
+  return NULL;
+}
+
 static void push_parent(lua_State *L, const struct lvhd_info *info) {
-  lua_createtable(L, 0, 5);
+  lua_createtable(L, 0, 7);
   set_string(L, "path", info->parent_path);
   set_string(L, "name", info->parent_name);
-  set_uuid(L, info->parent_uuid);
+  set_uuid(L, "uuid", info->parent_uuid);
   set_integer(L, "timestamp", info->parent_timestamp);
+  set_string(L, "found", found_name(info->parent_found));
+  set_string(L, "found_by", info->found_by);
   push_locators(L, info);
   lua_setfield(L, -2, "locators");
+}
+
+/* The sentence with its numbers, as an error of this reason would say it. */
+static void set_sentence(lua_State *L, const struct lvhd_finding *finding) {
+  char text[1024];
+  struct lvhd_error err = LVHD_ERROR_INIT;
+  err.reason = finding->reason;
+  err.has = finding->has;
+  err.expected = finding->expected;
+  err.actual = finding->actual;
+  err.offset = finding->offset;
+  lvhd_error_text(&err, text, sizeof text);
+  set_string(L, "message", text);
 }
 
 static void push_findings(lua_State *L, const struct lvhd_info *info) {
@@ -93,10 +157,10 @@ static void push_findings(lua_State *L, const struct lvhd_info *info) {
   lua_createtable(L, (int)info->finding_count, 0);
   for (size_t i = 0; i < info->finding_count; i++) {
     const struct lvhd_finding *finding = &info->findings[i];
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 7);
     set_string(L, "code", lvhd_reason_name(finding->reason));
     set_string(L, "severity", severities[finding->severity]);
-    set_string(L, "message", lvhd_reason_text(finding->reason));
+    set_sentence(L, finding);
     set_string(L, "path", info->path);
     set_numbers(L, finding->has, finding->expected, finding->actual,
                 finding->offset);
@@ -116,30 +180,77 @@ static const char *type_name(enum lvhd_type type) {
   return "differencing";
 }
 
-void l_push_info(lua_State *L, const struct lvhd_info *info) {
-  luaL_checkstack(L, 6, NULL);
-  lua_createtable(L, 0, 16);
-  set_string(L, "path", info->path);
+static const char *footer_name(enum lvhd_footer footer) {
+  switch (footer) {
+    case LVHD_FOOTER_END:
+      break;
+    case LVHD_FOOTER_SHORT:
+      return "short";
+    case LVHD_FOOTER_COPY:
+      return "copy";
+  }
+  return "end";
+}
+
+static void push_geometry(lua_State *L, const struct lvhd_info *info) {
+  lua_createtable(L, 0, 3);
+  set_integer(L, "cylinders", info->cylinders);
+  set_integer(L, "heads", info->heads);
+  set_integer(L, "sectors", info->sectors);
+}
+
+/* What is in the footer. */
+static void set_footer(lua_State *L, const struct lvhd_info *info) {
   set_string(L, "type", type_name(info->type));
   set_integer(L, "size", (lua_Integer)info->size);
+  set_integer(L, "original_size", (lua_Integer)info->original_size);
+  set_uuid(L, "uuid", info->uuid);
+  set_integer(L, "timestamp", info->timestamp);
+  set_string(L, "creator", info->creator);
+  set_string(L, "creator_os", info->creator_os);
+  set_integer(L, "creator_version", info->creator_version);
+  push_geometry(L, info);
+  lua_setfield(L, -2, "geometry");
+  set_boolean(L, "saved_state", info->saved_state);
+  set_boolean(L, "hidden", info->hidden);
+  set_string(L, "footer", footer_name(info->footer));
+}
+
+void l_push_info(lua_State *L, const struct lvhd_info *info) {
+  luaL_checkstack(L, 8, NULL);
+  lua_createtable(L, 0, 26);
+  set_string(L, "path", info->path);
+  set_footer(L, info);
   set_integer(L, "file_size", (lua_Integer)info->file_size);
+  set_integer(L, "mtime", info->mtime);
   if (info->type != LVHD_FIXED) {
     set_integer(L, "block_size", info->block_size);
     set_integer(L, "blocks", info->blocks);
     set_integer(L, "blocks_used", info->blocks_used);
   }
-  set_uuid(L, info->uuid);
-  set_integer(L, "timestamp", info->timestamp);
-  set_string(L, "creator", info->creator);
+  if (info->alignment != 0)
+    set_integer(L, "alignment", info->alignment);
   set_integer(L, "free", (lua_Integer)info->free);
-  lua_pushboolean(L, info->lockable);
-  lua_setfield(L, -2, "lockable");
-  lua_pushboolean(L, info->created);
-  lua_setfield(L, -2, "created");
+  set_boolean(L, "lockable", info->lockable);
+  set_boolean(L, "created", info->created);
   push_findings(L, info);
   lua_setfield(L, -2, "findings");
   if (info->has_parent) {
     push_parent(L, info);
     lua_setfield(L, -2, "parent");
+  }
+  if (info->error) {
+    l_push_error(L, info->error);
+    lua_setfield(L, -2, "error");
+  }
+}
+
+void l_push_infos(lua_State *L, const lvhd_infos *infos) {
+  size_t n = lvhd_infos_count(infos);
+  luaL_checkstack(L, 2, NULL);
+  lua_createtable(L, (int)n, 0);
+  for (size_t i = 0; i < n; i++) {
+    l_push_info(L, lvhd_infos_at(infos, i));
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
 }

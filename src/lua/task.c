@@ -33,6 +33,13 @@ static int task_gc(lua_State *L) {
   return 0;
 }
 
+struct l_task *l_task_box(lua_State *L) {
+  struct l_task *box = l_box(L, sizeof *box, 2, L_TASK);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, UV_ENGINE);
+  return box;
+}
+
 /* ---- creating -------------------------------------------------------- */
 
 static bool integer_field(lua_State *L, int at, const char *key,
@@ -96,9 +103,7 @@ static int core_create(lua_State *L) {
   if (lua_istable(L, 5))
     read_options(L, 5, &opts);
   l_sweep(L);
-  box = l_box(L, sizeof *box, 2, L_TASK);
-  lua_pushvalue(L, 1);
-  lua_setiuservalue(L, -2, UV_ENGINE);
+  box = l_task_box(L);
   if (type == 0)
     code = lvhd_create_fixed(engine, image, size, &opts, &box->task,
                              &box->err);
@@ -141,15 +146,20 @@ static int core_error(lua_State *L) {
   return 1;
 }
 
-/* info(task) -> info | nil; the same table every time. */
+/* info(task) -> info, or a list of them | nil; the same table every time. */
 static int core_info(lua_State *L) {
-  const struct lvhd_info *info = lvhd_task_info(l_check_task(L, 1));
-  if (info == NULL)
+  const lvhd_task *task = l_check_task(L, 1);
+  const struct lvhd_info *info = lvhd_task_info(task);
+  const lvhd_infos *infos = lvhd_task_infos(task);
+  if (info == NULL && infos == NULL)
     return 0;
   lua_settop(L, 1);
   if (lua_getiuservalue(L, 1, UV_INFO) == LUA_TTABLE)
     return 1;
-  l_push_info(L, info);
+  if (infos)
+    l_push_infos(L, infos);
+  else
+    l_push_info(L, info);
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, 1, UV_INFO);
   return 1;

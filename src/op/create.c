@@ -29,6 +29,7 @@ static void create_free(void *args) {
   free(c->real_folder);
   free(c->real_parent);
   free(c->outcome);
+  lv_facts_free(c->kept);
   free(c);
 }
 
@@ -207,6 +208,8 @@ static int make_file(struct lv_create *c, struct lv_look *look, bool named,
     code = lv_newfile_link(&file, c->opts.sync == LVHD_SYNC_FULL, err);
   if (code == 0)
     code = lv_newfile_settle(&file, err);
+  if (code == 0)
+    lv_outcome_published(c, file.mtime);
   lv_newfile_abandon(&file);
   return code;
 }
@@ -250,7 +253,7 @@ static int create_prepare(void *args, struct lvhd_error *err) {
     code = lv_create_look(c, &look, none, true, err);
     if (code == 0) {
       if (look.exists)
-        code = lv_outcome_kept(c, &look, NULL, err);
+        code = lv_outcome_kept(c, NULL, err);
       lv_look_close(&look, c->env);
     }
   }
@@ -273,7 +276,7 @@ static int create_once(struct lv_create *c, const uint8_t uuid[16],
     look.exists = code == LVHD_E_ALREADY_EXISTS && c->opts.keep;
   }
   if (look.exists)
-    code = lv_outcome_kept(c, &look, job, err);
+    code = lv_outcome_kept(c, job, err);
   *gone = (code == LVHD_E_ACCESSDENIED || code == LVHD_E_PATH_NOT_FOUND) &&
           lv_folder_gone(&look.folder, c->env);
   lv_look_close(&look, c->env);
@@ -306,7 +309,7 @@ static unsigned create_kind(const void *args) {
 
 static const struct lvhd_info *create_info(const void *args) {
   const struct lv_create *c = args;
-  return lv_outcome_info(c->outcome);
+  return lv_outcome_info(c);
 }
 
 static const char *create_path(const void *args) {

@@ -8,7 +8,7 @@
 
 #include "base/verb.h"
 #include "format/plan.h"
-#include "image/probe.h"
+#include "image/facts.h"
 #include "io/folder.h"
 #include "io/volume.h"
 
@@ -35,6 +35,7 @@ struct lv_create {
   char *real_parent;
   struct lv_parent seen; /* st.st_ino 0: not looked at yet */
   struct lv_outcome *outcome; /* the result; NULL until success */
+  struct lv_facts *kept;      /* the same, of a file that was there before */
 };
 
 /* How often a creation looks again when the nearest folder was removed under
@@ -66,16 +67,19 @@ int lv_create_look(struct lv_create *c, struct lv_look *look,
                    struct lvhd_error *err);
 void lv_look_close(struct lv_look *look, const struct lv_env *env);
 
-/* The result of a new file, made before it is published. */
+/* The result of a new file, made before it is published; mtime, which is told
+ * when it is, comes after. */
 int lv_outcome_new(struct lv_create *c, const struct lv_look *look,
                    struct lvhd_error *err);
+void lv_outcome_published(struct lv_create *c, int64_t mtime);
 
 /* keep: what is at the image's name is the disk that was asked for, or
  * E_ALREADY_EXISTS/OTHER_DISK.  With a job the result is filled from the
  * file, too. */
-int lv_outcome_kept(struct lv_create *c, const struct lv_look *look,
-                    struct lv_job *job, struct lvhd_error *err);
+int lv_outcome_kept(struct lv_create *c, struct lv_job *job,
+                    struct lvhd_error *err);
 
-const struct lvhd_info *lv_outcome_info(const struct lv_outcome *outcome);
+/* NULL until success. */
+const struct lvhd_info *lv_outcome_info(const struct lv_create *c);
 
 #endif

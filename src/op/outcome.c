@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * The result of a creation: an info in one allocation, filled from the plan
- * of a new file, or from an existing one that is kept.
+ * of a new file; or the facts of an existing one that is kept.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "base/path.h"
 #include "base/utf.h"
 #include "op/create_args.h"
-
-#define LOCATOR_READ 4096 /* bytes; a longer text is no file name */
 
 struct lv_outcome {
   struct lvhd_info info;
@@ -25,6 +23,7 @@ struct raw {
   uint8_t code[4];
   const uint8_t *bytes;
   size_t length;
+  uint64_t offset; /* in the file */
 };
 
 /* What an outcome is made of; the strings are copied. */
@@ -63,6 +62,9 @@ static void put_locator(char **at, struct lvhd_locator *to,
   to->code[4] = '\0';
   to->raw = (const uint8_t *)put(at, raw->bytes, raw->length);
   to->raw_length = raw->length;
+  to->offset = raw->offset;
+  to->space = LV_SLOT;
+  to->length = (uint32_t)raw->length;
   to->path = *at;
   if (memcmp(raw->code, "W2", 2) == 0) {
     *at += lv_utf16_decode(raw->bytes, raw->length, false, *at) + 1;
@@ -86,7 +88,6 @@ static struct lv_outcome *build(const struct parts *p) {
     put(&at, "/", 1);
   put_string(&at, p->name);
   if (p->parent_path) {
-    o->info.has_parent = true;
     o->info.parent_path = put_string(&at, p->parent_path);
     o->info.parent_name = put_string(&at, p->parent_name);
   }
@@ -96,25 +97,6 @@ static struct lv_outcome *build(const struct parts *p) {
   o->info.locator_count = p->raw_count;
   o->info.findings = &o->finding;
   return o;
-}
-
-static void fill_footer(struct lvhd_info *info,
-                        const struct lv_footer *footer) {
-  info->type = (enum lvhd_type)footer->type;
-  info->size = footer->current_size;
-  memcpy(info->uuid, footer->uuid, sizeof info->uuid);
-  info->timestamp = (int64_t)footer->timestamp + LV_EPOCH;
-  memcpy(info->creator, footer->creator, 4);
-}
-
-static void fill_header(struct lvhd_info *info,
-                        const struct lv_header *header) {
-  info->block_size = header->block_size;
-  info->blocks = header->entries;
-  if (info->type != LVHD_DIFFERENCING)
-    return;
-  memcpy(info->parent_uuid, header->parent_uuid, sizeof info->parent_uuid);
-  info->parent_timestamp = (int64_t)header->parent_timestamp + LV_EPOCH;
 }
 
 /* What the volume will have left; a hole takes nothing. */
@@ -139,6 +121,7 @@ int lv_outcome_new(struct lv_create *c, const struct lv_look *look,
     memcpy(p.raw[i].code, plan->locators[i].code, 4);
     p.raw[i].bytes = plan->head + plan->locators[i].offset;
     p.raw[i].length = plan->locators[i].length;
+    p.raw[i].offset = plan->locators[i].offset;
   }
   p.raw_count = plan->locator_count;
   free(c->outcome);
@@ -146,9 +129,9 @@ int lv_outcome_new(struct lv_create *c, const struct lv_look *look,
   if (c->outcome == NULL)
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   info = &c->outcome->info;
-  fill_footer(info, &plan->fields);
+  lv_facts_footer(info, &plan->fields);
   if (plan->head_size != 0)
-    fill_header(info, &plan->header);
+    lv_facts_header(info, &plan->header);
   info->file_size = plan->file_size;
   info->free = free_after(c, plan, look->volume.free);
   info->lockable = look->volume.lockable;
@@ -165,135 +148,72 @@ int lv_outcome_new(struct lv_create *c, const struct lv_look *look,
   return 0;
 }
 
+void lv_outcome_published(struct lv_create *c, int64_t mtime) {
+  c->outcome->info.mtime = mtime;
+}
+
 /* ---- an existing file ------------------------------------------------ */
 
 static int not_the_disk(struct lvhd_error *err) {
   return lv_fail(err, LVHD_E_ALREADY_EXISTS, LV_R_OTHER_DISK);
 }
 
-/* The disk that was asked for: this parent, or this size, and this type. */
+/* The disk that was asked for: this parent, or this size, and this type; and
+ * whole. */
 static bool is_the_disk(const struct lv_create *c,
-                        const struct lv_probe *found) {
-  if (found->footer.type != (uint32_t)c->type)
+                        const struct lv_image *found) {
+  if (found->where == LVHD_FOOTER_COPY ||
+      found->footer.type != (uint32_t)c->type)
     return false;
   if (c->type != LVHD_DIFFERENCING)
     return found->footer.current_size == (uint64_t)c->size;
   return memcmp(found->header.parent_uuid, c->seen.uuid, 16) == 0;
 }
 
-static int read_locators(struct parts *p, uint8_t *buf,
-                         const struct lv_probe *found,
-                         const struct lv_file *file, const struct lv_env *env,
-                         struct lvhd_error *err) {
-  uint64_t end = (uint64_t)file->st.st_size;
-  for (size_t i = 0; i < LV_LOCATORS; i++) {
-    const struct lv_locator_entry *e = &found->header.locators[i];
-    int code = 0;
-    if (lv_get_be32(e->code) == 0 || e->length == 0 ||
-        e->length > LOCATOR_READ || e->offset > end ||
-        e->length > end - e->offset)
-      continue;
-    code = lv_file_read(file, env, buf, e->length, e->offset, err);
-    if (code != 0)
-      return code;
-    memcpy(p->raw[p->raw_count].code, e->code, 4);
-    p->raw[p->raw_count].bytes = buf;
-    p->raw[p->raw_count].length = e->length;
-    p->raw_count++;
-    buf += e->length;
-  }
-  return 0;
+static bool cancelled(void *job) {
+  return lv_job_cancelled(job);
 }
 
-/* What the volume says; that it is full is no matter for what is there. */
-static void fill_volume(struct lvhd_info *info, const struct lv_create *c,
-                        const struct lv_look *look,
-                        const struct lv_file *file) {
-  struct lv_volume volume = {0};
-  (void)lv_volume_check(&volume, c->env, &look->folder, file->fd,
-                        info->file_size, NULL);
-  info->free = volume.free;
-  info->lockable = volume.lockable;
-}
-
-/* 4 MiB of the BAT between two looks for a cancel. */
-#define COUNTED (UINT64_C(1) << 20)
-
-/* The blocks in use, of those that the disk has: a BAT may claim more. */
-static int count_blocks(struct lv_create *c, const struct lv_file *file,
-                        const struct lv_probe *found, struct lv_job *job,
-                        struct lvhd_error *err) {
-  uint64_t blocks = lv_block_count(found->footer.current_size,
-                                   found->header.block_size);
-  for (uint64_t i = 0; i < blocks; i += COUNTED) {
-    uint64_t n = blocks - i < COUNTED ? blocks - i : COUNTED;
-    int code = lv_job_cancelled(job)
-                 ? lv_fail(err, LVHD_E_ABORT, LV_R_NONE)
-                 : lv_probe_blocks(&c->outcome->info.blocks_used, found, file,
-                                   c->env, i, n, err);
-    if (code != 0)
-      return code;
+/* The info of what is there, with the parent that was asked for. */
+static int tell_kept(struct lv_create *c, const struct lv_image *image,
+                     struct lv_job *job, struct lvhd_error *err) {
+  struct lv_facts *facts = NULL;
+  int code = lv_facts_new(&facts, image, c->env, cancelled, job, err);
+  if (code == 0 && c->real_parent) {
+    facts->parent_path = strdup(c->real_parent);
+    facts->info.parent_path = facts->parent_path;
+    if (facts->parent_path == NULL)
+      code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   }
-  return 0;
-}
-
-static int fill_kept(struct lv_create *c, const struct lv_look *look,
-                     const struct lv_file *file, const struct lv_probe *found,
-                     const char *path, struct lvhd_error *err) {
-  uint8_t buf[LV_LOCATORS * LOCATOR_READ];
-  struct parts p = {.folder = "",
-                    .name = path + 1, /* behind the slash that joins them */
-                    .parent_path = c->real_parent};
-  struct lvhd_info *info = NULL;
-  int code = 0;
-  if (c->type == LVHD_DIFFERENCING) {
-    lv_utf16_decode(found->header.parent_name, LV_NAME_FIELD, true,
-                    p.parent_name);
-    code = read_locators(&p, buf, found, file, c->env, err);
-  }
-  if (code != 0)
+  if (code != 0) {
+    lv_facts_free(facts);
     return code;
-  free(c->outcome);
-  c->outcome = build(&p);
-  if (c->outcome == NULL)
-    return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
-  info = &c->outcome->info;
-  fill_footer(info, &found->footer);
-  info->file_size = (uint64_t)file->st.st_size;
-  fill_volume(info, c, look, file);
-  if (c->type != LVHD_FIXED)
-    fill_header(info, &found->header);
+  }
+  lv_facts_free(c->kept);
+  c->kept = facts;
   return 0;
 }
 
-int lv_outcome_kept(struct lv_create *c, const struct lv_look *look,
-                    struct lv_job *job, struct lvhd_error *err) {
-  struct lv_file file = LV_FILE_INIT;
-  struct lv_probe found;
-  char *real = NULL;
+int lv_outcome_kept(struct lv_create *c, struct lv_job *job,
+                    struct lvhd_error *err) {
+  struct lv_image image = LV_IMAGE_INIT;
   char *path = lv_path_join(c->real_folder, lv_path_name(c->image));
-  int code = path ? lv_file_open(&file, c->env, path, err)
+  int code = path ? lv_image_open(&image, c->env, path, err)
                   : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
-  if (code == 0)
-    code = lv_probe(&found, &file, c->env, err);
-  if (code == 0 && !is_the_disk(c, &found))
+  if (code == 0 && !is_the_disk(c, &image))
     code = not_the_disk(err);
   else if (code == LVHD_VM_E_INVALID_HD_FILE ||
            code == LVHD_E_PATH_NOT_FOUND)
     code = not_the_disk(err); /* a text file, a folder, a dangling link */
   if (code == 0 && job)
-    code = lv_real_path(&real, c->env, file.fd, path, file.real, LV_STEP_FILE,
-                        err);
-  if (code == 0 && job)
-    code = fill_kept(c, look, &file, &found, real, err);
-  if (code == 0 && job && c->type != LVHD_FIXED)
-    code = count_blocks(c, &file, &found, job, err);
-  free(real);
-  lv_file_close(&file, c->env);
+    code = tell_kept(c, &image, job, err);
+  lv_image_close(&image, c->env);
   free(path);
   return code;
 }
 
-const struct lvhd_info *lv_outcome_info(const struct lv_outcome *outcome) {
-  return outcome ? &outcome->info : NULL;
+const struct lvhd_info *lv_outcome_info(const struct lv_create *c) {
+  if (c->kept)
+    return &c->kept->info;
+  return c->outcome ? &c->outcome->info : NULL;
 }

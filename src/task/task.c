@@ -247,7 +247,15 @@ bool lvhd_task_leave(lvhd_task *task) {
 }
 
 const struct lvhd_info *lvhd_task_info(const lvhd_task *task) {
-  return phase_of(task) == LV_SUCCEEDED ? task->verb->info(task->args) : NULL;
+  return phase_of(task) == LV_SUCCEEDED && task->verb->info
+           ? task->verb->info(task->args)
+           : NULL;
+}
+
+const lvhd_infos *lvhd_task_infos(const lvhd_task *task) {
+  return phase_of(task) == LV_SUCCEEDED && task->verb->infos
+           ? task->verb->infos(task->args)
+           : NULL;
 }
 
 static unsigned percent_of(uint64_t done, uint64_t total) {

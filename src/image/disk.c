@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The bytes of a chain, and who holds them.  Which layer that is, map.c
+ * says.
+ */
+#include "image/disk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "image/map.h"
+
+struct lv_disk {
+  struct lv_env *env;
+  struct lv_chain chain;
+  struct lv_map *map;
+  uint64_t size;
+};
+
+int lv_disk_new(struct lv_disk **out, struct lv_env *env,
+                struct lv_chain *chain, struct lvhd_error *err) {
+  struct lv_disk *disk = calloc(1, sizeof *disk);
+  int code = 0;
+  if (disk == NULL) {
+    lv_chain_close(chain, env);
+    return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  }
+  disk->env = env;
+  disk->chain = *chain;
+  *chain = (struct lv_chain){0};
+  disk->size = disk->chain.images[0].footer.current_size;
+  code = lv_map_new(&disk->map, env, &disk->chain, err);
+  if (code != 0) {
+    lv_disk_free(disk);
+    return code;
+  }
+  *out = disk;
+  return 0;
+}
+
+void lv_disk_free(struct lv_disk *disk) {
+  if (disk == NULL)
+    return;
+  lv_map_free(disk->map);
+  lv_chain_close(&disk->chain, disk->env);
+  free(disk);
+}
+
+const struct lv_chain *lv_disk_chain_of(const struct lv_disk *disk) {
+  return &disk->chain;
+}
+
+uint64_t lv_disk_bytes(const struct lv_disk *disk) {
+  return disk->size;
+}
+
+/* The run that holds a sector of the window. */
+static uint32_t find_run(const struct lv_window *window, uint32_t sector) {
+  uint32_t low = 0, high = window->count;
+  while (high - low > 1) {
+    uint32_t middle = low + (high - low) / 2;
+    if (window->runs[middle].start <= sector)
+      low = middle;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+static uint32_t run_end(const struct lv_window *window, uint32_t i) {
+  return i + 1 < window->count ? window->runs[i + 1].start
+                               : LV_WINDOW_SECTORS;
+}
+
+/* ---- reading --------------------------------------------------------- */
+
+/* Where a stretch of the disk lies: to be read in one call. */
+struct stretch {
+  uint32_t layer;
+  uint64_t at;
+  uint64_t length;
+};
+
+static int read_stretch(struct lv_disk *disk, const struct stretch *s,
+                        uint8_t *to, struct lvhd_error *err) {
+  int code = 0;
+  if (s->layer == 0) {
+    memset(to, 0, (size_t)s->length);
+    return 0;
+  }
+  code = lv_file_read(&disk->chain.images[s->layer - 1].file, disk->env, to,
+                      (size_t)s->length, s->at, err);
+  if (code != 0 && err) {
+    err->layer = s->layer;
+    lv_error_path(err, disk->chain.images[s->layer - 1].path);
+  }
+  return code;
+}
+
+/* The part of the disk from `offset` on that one run covers. */
+static int next_stretch(struct lv_disk *disk, uint64_t offset, uint64_t most,
+                        struct stretch *out, struct lvhd_error *err) {
+  const struct lv_window *window = NULL;
+  uint64_t within = offset % LV_WINDOW;
+  uint32_t i = 0;
+  int code = lv_map_window(disk->map, offset / LV_WINDOW, &window, err);
+  if (code != 0)
+    return code;
+  i = find_run(window, (uint32_t)(within / LV_SECTOR));
+  if (window->runs[i].at == LV_RUN_BAD)
+    return lv_map_bad(disk->map, window->runs[i].layer, offset, err);
+  out->layer = window->runs[i].layer;
+  out->at = window->runs[i].at + within -
+            (uint64_t)window->runs[i].start * LV_SECTOR;
+  out->length = (uint64_t)run_end(window, i) * LV_SECTOR - within;
+  if (out->length > most)
+    out->length = most;
+  return 0;
+}
+
+static bool follows(const struct stretch *a, const struct stretch *b) {
+  return a->layer == b->layer &&
+         (a->layer == 0 || a->at + a->length == b->at);
+}
+
+int lv_disk_read(struct lv_disk *disk, void *buf, size_t n, uint64_t offset,
+                 size_t *got, struct lvhd_error *err) {
+  struct stretch now = {0}, next;
+  uint8_t *to = buf;
+  uint64_t left = 0;
+  int code = 0;
+  *got = 0;
+  if (offset >= disk->size)
+    return 0;
+  left = disk->size - offset < n ? disk->size - offset : n;
+  *got = (size_t)left;
+  while (code == 0 && left > 0) {
+    code = next_stretch(disk, offset, left, &next, err);
+    if (code != 0)
+      break;
+    offset += next.length;
+    left -= next.length;
+    if (now.length > 0 && follows(&now, &next)) {
+      now.length += next.length;
+      continue;
+    }
+    code = read_stretch(disk, &now, to, err);
+    to += now.length;
+    now = next;
+  }
+  if (code == 0)
+    code = read_stretch(disk, &now, to, err);
+  if (code != 0)
+    *got = 0;
+  return code;
+}
+
+/* ---- extents --------------------------------------------------------- */
+
+#define EXTENT_WINDOWS 256u /* looked at in one call */
+
+/* How far nothing is in any layer, from a window's start on. */
+static int skip_empty(struct lv_disk *disk, uint64_t *at, uint64_t end,
+                      struct lvhd_error *err) {
+  uint64_t first = 0;
+  int code = lv_map_skip(disk->map, *at, &end, &first, err);
+  *at = first;
+  return code;
+}
+
+int lv_disk_extent(struct lv_disk *disk, uint64_t offset, uint64_t end,
+                   struct lvhd_extent *out, struct lvhd_error *err) {
+  uint64_t at = offset;
+  struct stretch next;
+  *out = (struct lvhd_extent){.offset = offset};
+  if (end > disk->size)
+    end = disk->size;
+  for (unsigned i = 0; i < EXTENT_WINDOWS && at < end; i++) {
+    int code = 0;
+    if (at % LV_WINDOW == 0 && (at == offset || out->layer == 0)) {
+      code = skip_empty(disk, &at, end, err);
+      if (code != 0)
+        return code;
+      if (at > end)
+        at = end;
+      if (at > offset && i == 0)
+        break; /* a bounded amount of work */
+    }
+    if (at >= end)
+      break;
+    code = next_stretch(disk, at, end - at, &next, err);
+    if (code != 0)
+      return code;
+    if (at > offset && next.layer != out->layer)
+      break;
+    out->layer = next.layer;
+    at += next.length;
+  }
+  out->length = at - offset;
+  return 0;
+}

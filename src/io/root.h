@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Opening beneath a folder: never out of it, not by "..", by a link or by a
+ * race, and regular files only.  With openat2, or by a walk through the
+ * components where that is missing.
+ */
+#ifndef LV_IO_ROOT_H
+#define LV_IO_ROOT_H
+
+#include "io/file.h"
+
+/* A place that files may be opened in: a folder and all below it, or one
+ * file. */
+struct lv_root {
+  char *given; /* absolute, as text without "." and ".."; malloc'ed */
+  char *real;  /* without links; malloc'ed */
+  bool is_file;
+};
+
+/* Resolves an existing folder or file.  A relative path starts at the
+ * working folder. */
+int lv_root_init(struct lv_root *root, struct lv_env *env, const char *path,
+                 struct lvhd_error *err);
+void lv_root_free(struct lv_root *root);
+
+/* The part of an absolute path (names only) behind the root; NULL: it does
+ * not lie there.  "" for the file that is the root itself. */
+const char *lv_root_rest(const struct lv_root *root, const char *path);
+
+/* The real path of root/rest.  malloc'ed; NULL: no memory. */
+char *lv_root_path(const struct lv_root *root, const char *rest);
+
+/* Opens root/rest for reading: `rest` from lv_root_rest.  E_ACCESSDENIED/
+ * PARENT_OUTSIDE for a link or ".." on the way; E_PATH_NOT_FOUND where it is
+ * missing; VM_E_INVALID_HD_FILE/NOT_REGULAR for what is no regular file.  A
+ * FIFO or device is never waited for. */
+int lv_root_open(struct lv_file *file, struct lv_env *env,
+                 const struct lv_root *root, const char *rest,
+                 struct lvhd_error *err);
+
+#endif
