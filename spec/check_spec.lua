@@ -287,6 +287,12 @@ local CASES = {
     run("truncate -s " .. 3 * 512 + 2 * MIB + 1024 .. " " .. q(p))
     odd.put(p, -512, vhdread.bytes(p, 0, 512))
   end },
+  { "warning BLOCK_IN_LOCATOR", "child", function(p)
+    odd.locator(p, 1, function(e) e.space = 32 << 10 end)
+    odd.entry(p, 0, 48)
+    run("truncate -s " .. 48 * 512 + 2 * MIB + 1024 .. " " .. q(p))
+    odd.put(p, -512, vhdread.bytes(p, 0, 512))
+  end },
   { "error BLOCK_OVERLAP", "used", function(p)
     local disk = vhdread.open(p)
     odd.entry(p, 2, (">I4"):unpack(disk.bat) + 1)

@@ -43,9 +43,11 @@ int lv_table_walk(const struct lv_image *image, const struct lv_env *env,
 
 /* ---- what a scan gathers --------------------------------------------- */
 
-/* A place in the file that no block may touch. */
+/* A place in the file that no block may touch; or, where nothing is but
+ * what a locator calls its own, should not. */
 struct taken {
   uint64_t from, to;
+  bool spare;
 };
 
 /* A sector that is named by a block that overlaps. */
@@ -62,7 +64,7 @@ struct scan {
   struct lv_table *table;
   uint64_t pitch; /* bytes of a block with its bitmap */
   uint64_t bits;  /* all places of data, or'ed */
-  struct taken taken[LV_LOCATORS + 3];
+  struct taken taken[2 * LV_LOCATORS + 3];
   size_t taken_count;
   uint32_t *entries; /* the ones inside the file */
   size_t inside, room;
@@ -70,30 +72,44 @@ struct scan {
   size_t crossed_count;
 };
 
-static void take(struct scan *s, uint64_t from, uint64_t length) {
+static void take(struct scan *s, uint64_t from, uint64_t length, bool spare) {
   s->taken[s->taken_count].from = from;
   s->taken[s->taken_count].to = from + length;
+  s->taken[s->taken_count].spare = spare;
   s->taken_count++;
 }
 
-/* A locator counts by its text: what its slot has more is nobody's. */
+/* In practice bytes; what is too small for that is sectors. */
+static uint64_t space_of(const struct lv_locator_entry *e) {
+  return e->space < LV_SECTOR ? (uint64_t)e->space * LV_SECTOR : e->space;
+}
+
+/* A locator counts by its text; XenServer's tools refuse blocks in the rest of
+ * its space, too. */
 static void take_metadata(struct scan *s) {
   const struct lv_header *h = &s->image->header;
   uint64_t length = (uint64_t)s->image->file.st.st_size;
-  take(s, 0, LV_FOOTER_SIZE);
-  take(s, s->image->footer.data_offset, LV_HEADER_SIZE);
-  take(s, h->table_offset, (uint64_t)h->entries * 4);
+  take(s, 0, LV_FOOTER_SIZE, false);
+  take(s, s->image->footer.data_offset, LV_HEADER_SIZE, false);
+  take(s, h->table_offset, (uint64_t)h->entries * 4, false);
   for (unsigned i = 0; i < LV_LOCATORS; i++) {
     const struct lv_locator_entry *e = &h->locators[i];
     if (lv_get_be32(e->code) != 0 && e->length != 0 && e->offset <= length &&
         e->length <= length - e->offset)
-      take(s, e->offset, e->length);
+      take(s, e->offset, e->length, false);
+  }
+  for (unsigned i = 0; i < LV_LOCATORS; i++) {
+    const struct lv_locator_entry *e = &h->locators[i];
+    if (lv_get_be32(e->code) != 0 && e->offset <= length)
+      take(s, e->offset, space_of(e), true);
   }
 }
 
 static void found(struct scan *s, enum lv_reason reason, uint64_t expected,
                   uint64_t index, uint32_t entry) {
-  lv_finding(s->list, LVHD_ERROR, reason, all, expected,
+  lv_finding(s->list,
+             reason == LV_R_BLOCK_IN_LOCATOR ? LVHD_WARNING : LVHD_ERROR,
+             reason, all, expected,
              (uint64_t)entry * LV_SECTOR,
              s->image->header.table_offset + 4 * index);
 }
@@ -114,7 +130,10 @@ static int look(void *arg, uint64_t index, uint32_t entry,
   s->bits |= at + s->image->bitmap_size;
   for (size_t i = 0; i < s->taken_count; i++) {
     if (at < s->taken[i].to && s->taken[i].from < at + s->pitch) {
-      found(s, LV_R_BLOCK_ON_METADATA, s->taken[i].to, index, entry);
+      found(s,
+            s->taken[i].spare ? LV_R_BLOCK_IN_LOCATOR
+                              : LV_R_BLOCK_ON_METADATA,
+            s->taken[i].to, index, entry);
       break;
     }
   }
