@@ -85,11 +85,12 @@ function disk:read(offset, length)
   return table.concat(pieces)
 end
 
--- One step of the core's: a run of one layer that begins at a sector.
-local function step(self, offset, stop, hooked)
+-- One step of the core's: a run of one layer that begins at a sector. With a
+-- run in hand, that one comes first, and the error when it is asked again.
+local function step(self, offset, stop, hooked, in_hand)
   check(self, "extents")
   local length, layer = core.extent(self, offset, stop, hooked)
-  if not length then
+  if not length and not in_hand then
     errors.raise(layer)
   end
   return length, layer
@@ -124,8 +125,11 @@ function disk:extents(offset, length)
     local begin, layer = first, held_layer
     local run = at + (held_length or 0)
     while run < stop_sector do
-      local more, of = step(self, run, stop_sector, hooked)
-      if layer and of ~= layer then
+      local more, of = step(self, run, stop_sector, hooked, layer)
+      if not more then
+        held_length, held_layer, at, first = nil, nil, run, run
+        return begin, run - begin, layer
+      elseif layer and of ~= layer then
         held_length, held_layer, at = more, of, run
         first = run
         return begin, run - begin, layer

@@ -316,7 +316,7 @@ function engine:open(path, opts)
   errors.check_self(self, meta, "open")
   local paths = check_paths(path, 1, "open")
   opts = options.read(opts, options.open, 2, "open")
-  return started(core.open(self, paths, opts))
+  return started(core.open(self, paths, opts, type(path) == "table"))
 end
 
 ---Checks a file, or with `chain` its parents too: the result is a list of

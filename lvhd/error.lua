@@ -41,7 +41,12 @@ local function plain(text)
     return ("\\x%02X"):format(c:byte(-1))
   end
   -- C0, DEL, and the C1 controls in UTF-8, which terminals obey as well
-  return (text:gsub("[%c\127]", escape):gsub("\xC2[\x80-\x9F]", escape))
+  -- and what turns or breaks lines: U+2028 to U+202E, U+2066 to U+2069
+  local function spell(c)
+    return (c:gsub(".", escape))
+  end
+  return (text:gsub("[%c\127]", escape):gsub("\xC2[\x80-\x9F]", escape)
+    :gsub("\xE2\x80[\xA8-\xAE]", spell):gsub("\xE2\x81[\xA6-\xA9]", spell))
 end
 
 function meta.__tostring(err)

@@ -117,8 +117,10 @@ local CASES = {
     end },
   { "warning SIZE_LIMIT", "none",
     function(p) handmade.fixed(p, 2041 * GIB) end },
-  { "warning GEOMETRY_LARGE", "dynamic",
+  { "note GEOMETRY_LARGE", "dynamic", -- as QEMU's force_size=on
     function(p) odd.footer(p, 56, u16(65535) .. "\x10\xFF") end },
+  { "warning GEOMETRY_LARGE", "dynamic",
+    function(p) odd.footer(p, 56, u16(65535) .. "\x10\xFE") end },
   { "", "dynamic", function(p) odd.footer(p, 56, u32(0)) end },
   { "warning GEOMETRY_SIZE", "dynamic",
     function(p)
@@ -154,7 +156,7 @@ local CASES = {
   { "note GAP_BEFORE_FOOTER", "used",
     function(p) odd.insert(p, ("\0"):rep(4096)) end },
   { "", "used", function(p) odd.insert(p, ("\0"):rep(512)) end },
-  { "warning FIXED_LENGTH", "fixed",
+  { "error FIXED_LENGTH", "fixed",
     function(p) odd.insert(p, ("\0"):rep(512)) end },
   { "error FIXED_LENGTH", "fixed",
     function(p) odd.footer(p, 48, u64(25 * MIB)) end },
@@ -359,12 +361,12 @@ local CHAINS = {
     return p
   end },
   { "error CHAIN_TOO_DEEP", function(p) return p end, { max_depth = 1 } },
-  { "warning PROFILE_PARENT | ", function(p)
+  { "error PROFILE_PARENT | ", function(p)
     local other = p .. ".on-fixed.vhd"
     lvhd.create_differencing(other, make.fixed(p:match("(.*)/"))):wait()
     return other
   end, { profile = "xenserver" } },
-  { "warning PROFILE_FOLDER | warning PROFILE_FOLDER | ", function(p)
+  { "error PROFILE_FOLDER | error PROFILE_FOLDER | ", function(p)
     local folder = p:match(".*/") .. "sub"
     run("mkdir " .. q(folder))
     local other = folder .. "/new.vhd"
@@ -386,25 +388,25 @@ local function child_in_folder(p)
 end
 
 local PROFILES = {
-  { "warning PROFILE_TYPE", "dynamic", "azure", function(p)
+  { "error PROFILE_TYPE", "dynamic", "azure", function(p)
     odd.footer(p, 40, u64(24 * MIB) .. u64(24 * MIB))
     odd.header(p, 28, u32(12))
   end },
-  { "warning PROFILE_TYPE, warning PROFILE_SIZE", "dynamic", "azure" },
-  { "warning PROFILE_SIZE", "none", "azure",
+  { "error PROFILE_TYPE, error PROFILE_SIZE", "dynamic", "azure" },
+  { "error PROFILE_SIZE", "none", "azure",
     function(p) handmade.fixed(p, 24 * MIB + 512) end },
-  { "warning PROFILE_EXTENSION", "fixed", "azure", function(p)
+  { "error PROFILE_EXTENSION", "fixed", "azure", function(p)
     os.rename(p, p .. ".img")
     return p .. ".img"
   end },
   { "", "fixed", "azure" },
-  { "warning PROFILE_SIZE", "none", "hyperv",
+  { "error PROFILE_SIZE", "none", "hyperv",
     function(p) handmade.fixed(p, MIB) end },
-  { "note BLOCK_SIZE_RARE, warning PROFILE_BLOCK_SIZE", "none", "hyperv",
+  { "note BLOCK_SIZE_RARE, error PROFILE_BLOCK_SIZE", "none", "hyperv",
     function(p)
       handmade.dynamic(p, 16 * MIB, { header = { block_size = MIB } })
     end },
-  { "warning PROFILE_EXTENSION", "dynamic", "hyperv", function(p)
+  { "error PROFILE_EXTENSION", "dynamic", "hyperv", function(p)
     os.rename(p, p .. "x")
     return p .. "x"
   end },
@@ -413,40 +415,44 @@ local PROFILES = {
     os.rename(p, other)
     return other
   end },
-  { "warning PROFILE_LOCATOR", "child", "hyperv", function(p)
+  { "error PROFILE_LOCATOR", "child", "hyperv", function(p)
     odd.locator(p, 0, function(e)
       e.code, e.space, e.length, e.offset = "\0\0\0\0", 0, 0, 0
     end)
   end },
   { "", "small", "hyperv" },
-  { "warning PROFILE_BLOCK_SIZE", "small", "xenserver" },
-  { "warning PROFILE_BLOCK_SIZE", "small", "virtualbox" },
-  { "warning PROFILE_NAME", "dynamic", "xenserver", function(p)
+  { "error PROFILE_BLOCK_SIZE", "small", "xenserver" },
+  { "error PROFILE_BLOCK_SIZE", "small", "virtualbox" },
+  { "error PROFILE_NAME", "dynamic", "xenserver", function(p)
     local base = p:match(".*/") .. "größe.vhd"
     os.rename(p, base)
     lvhd.create_differencing(p, base):wait()
   end },
-  { "warning PROFILE_LOCATOR", "child", "xenserver", function(p)
+  { "error PROFILE_LOCATOR", "child", "xenserver", function(p)
     odd.put(p, 0x1800, "file://localhost/disk.vhd")
     odd.locator(p, 1, function(e) e.length = 25 end)
     odd.locator(p, 0, function(e)
       e.code, e.space, e.length, e.offset = "\0\0\0\0", 0, 0, 0
     end)
   end },
-  { "warning PROFILE_GAPS", "used", "virtualbox", function(p)
+  { "error PROFILE_GAPS", "used", "virtualbox", function(p)
     local disk = vhdread.open(p)
     local second = (">I4"):unpack(disk.bat, 13)
     odd.insert(p, ("\0"):rep(512))
     odd.entry(p, 3, second + 1)
   end },
-  { "warning PROFILE_FOLDER", "used", "7zip", child_in_folder },
+  { "error PROFILE_FOLDER", "used", "7zip", child_in_folder },
   { "", "child", "7zip" },
+  { "error HIDDEN", "dynamic", "7zip",
+    function(p) odd.footer(p, 85, "\1") end },
+  { "warning HIDDEN", "dynamic", "virtualbox",
+    function(p) odd.footer(p, 85, "\1") end },
   { "warning NAME_NOT_BARE, warning LOCATOR_TERMINATED, "
-    .. "warning PROFILE_LOCATOR", "child", "7zip", function(p)
+    .. "error PROFILE_LOCATOR", "child", "7zip", function(p)
     odd.locator(p, 0, function(e) e.length = 1024 end)
     odd.header(p, 64, odd.utf16("a/disk.vhd"))
   end },
-  { "note BLOCK_SIZE_RARE, warning PROFILE_BLOCK_SIZE", "none", "7zip",
+  { "note BLOCK_SIZE_RARE, error PROFILE_BLOCK_SIZE", "none", "7zip",
     function(p)
       handmade.dynamic(p, 16 * MIB, { header = { block_size = 1 << 31 } })
     end },
@@ -597,14 +603,14 @@ describe("check", function()
     for size = 20, 200, 60 do
       local path = ("%s/%d.vhd"):format(folder, size)
       lvhd.create_dynamic(path, size * MIB):wait()
-      clean(path, { azure = "warning PROFILE_TYPE" })
+      clean(path, { azure = "error PROFILE_TYPE" })
     end
   end)
 
   it("has nothing to say of children but what a profile has against them",
     function()
       local folder = support.tmpdir()
-      local azure = "warning PROFILE_TYPE, warning PROFILE_SIZE"
+      local azure = "error PROFILE_TYPE, error PROFILE_SIZE"
       local leaf = folder .. "/leaf.vhd"
       lvhd.create_differencing(leaf, make.child(folder)):wait()
       for _, chain in ipairs{ false, true } do
@@ -674,8 +680,9 @@ describe("check", function()
     expect.fails("VM_E_INVALID_HD_FILE", "FOOTER_MISSING", lvhd.check,
       folder .. "/empty")
     expect.fails("VM_E_INVALID_HD_FILE", "NOT_REGULAR", lvhd.check, folder)
-    expect.fails("E_PATH_NOT_FOUND", "FILE_MISSING", lvhd.check,
+    local err = expect.fails("E_PATH_NOT_FOUND", "FILE_MISSING", lvhd.check,
       folder .. "/none.vhd")
+    assert.equal(folder .. "/none.vhd", err.path)
     local path = make.fixed(folder)
     odd.footer(path, 100, "\1", "end", true)
     expect.fails("VM_E_INVALID_HD_FILE", "FOOTER_CHECKSUM", lvhd.check,

@@ -819,15 +819,21 @@ describe("opening", function()
   end
 end)
 
+---A disk with data in these sectors, whose block 2 is nowhere.
+local function astray(...)
+  local model = vhdwrite.new{ size = 8 * MiB, edit_bat = function(bat)
+    return bat:sub(1, 8) .. "\0\xFF\xFF\xFF" .. bat:sub(13)
+  end }
+  for _, s in ipairs{ ... } do
+    model:put(s, pattern(1, s))
+  end
+  model:save(dir .. "/d.vhd")
+  return model
+end
+
 describe("a block that is not inside the file", function()
   it("cannot be read, and the others can", function()
-    local model = vhdwrite.new{ size = 8 * MiB, edit_bat = function(bat)
-      return bat:sub(1, 8) .. "\0\xFF\xFF\xFF" .. bat:sub(13) -- block 2
-    end }
-    for _, s in ipairs{ 0, 4095, 8192, 12288 } do
-      model:put(s, pattern(1, s))
-    end
-    model:save(dir .. "/d.vhd")
+    local model = astray(0, 4095, 8192, 12288)
     local disk <close> = lvhd.open(model.path)
     for _, s in ipairs{ 0, 4095, 12288 } do
       assert.equal(pattern(1, s), disk:read(s * SECTOR, SECTOR))
@@ -930,5 +936,56 @@ describe("a damaged disk is refused or reported alike:", function()
           fixtures.sha256(disk:read(0, entry.size)))
       end
     end
+  end)
+end)
+
+describe("a list of files", function()
+  local root, leaf
+  before_each(function()
+    root = vhdwrite.new{ size = 4 * MiB }
+    root:save(dir .. "/root.vhd")
+    leaf = vhdwrite.new{ parent = root }
+    leaf:save(dir .. "/leaf.vhd")
+  end)
+
+  it("of one child opens nothing else", function()
+    local err = expect.fails("VM_E_PARENT_PATH_NOT_FOUND", "CHAIN_ENDS",
+      lvhd.open, { leaf.path })
+    assert.equal(leaf.path, err.path)
+    local disk <close> = lvhd.open{ root.path }
+    assert.equal(1, #disk:chain())
+  end)
+
+  it("that names what is not there says so", function()
+    local err = expect.fails("VM_E_PARENT_PATH_NOT_FOUND", "FILE_MISSING",
+      lvhd.open, { leaf.path, dir .. "/nope.vhd" })
+    assert.equal(dir .. "/nope.vhd", err.parent)
+  end)
+end)
+
+describe("a run before a bad block", function()
+  it("is told, and then the error, again and again", function()
+    local model = astray(0, 8192)
+    local disk <close> = lvhd.open(model.path)
+    local step = disk:extents()
+    assert.same({ 0, 512, 1 }, { step() })
+    assert.same({ 512, 4 * MiB - 512, 0 }, { step() })
+    expect.fails("VM_E_INVALID_HD_FILE", "BLOCK_OUTSIDE", step)
+    expect.fails("VM_E_INVALID_HD_FILE", "BLOCK_OUTSIDE", step)
+  end)
+end)
+
+describe("a file that is cut while it is open", function()
+  it("is told as that, with the place", function()
+    local model = vhdwrite.new{ size = 8 * MiB }
+    model:put(0, pattern(1, 0))
+    model:save(dir .. "/d.vhd")
+    local disk <close> = lvhd.open(model.path)
+    local cut = model.places[0] + 512 + 100
+    support.run(("truncate -s %d %s"):format(cut, model.path))
+    local err = expect.fails("DISP_E_EXCEPTION", "FILE_CUT", disk.read, disk,
+      0, MiB)
+    assert.equal(cut, err.offset)
+    assert.equal(model.path, err.path)
   end)
 end)

@@ -353,7 +353,7 @@ static int open_chain(struct lv_chain *chain, lvhd_engine *engine,
   for (size_t i = 0; i < count; i++)
     if (paths[i] == NULL)
       return lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
-  if (count == 1)
+  if (count == 1 && !r->exact)
     return lv_chain_open(chain, &engine->env, paths[0], r->parents,
                          r->parent_count, r->max_depth, NULL, err);
   return lv_chain_given(chain, &engine->env, paths, count, r->max_depth, err);

@@ -391,6 +391,8 @@ struct lvhd_open_options {
   const char *const *parents; /* as in the engine's options */
   size_t parent_count;
   bool has_parents;           /* parents counts, an empty list too */
+  bool exact;                 /* lvhd_disk_open: the paths are the chain, even
+                                 one path */
   unsigned max_depth;
 };
 
@@ -422,8 +424,8 @@ lvhd_read_chain(lvhd_engine *engine, const char *path,
 typedef struct lvhd_disk lvhd_disk;
 
 /* Opens a disk with its parents.  One path: the parents are found by what the
- * files record, inside the leaf's folder and `parents`.  More: this is the
- * chain, leaf to root, and nothing else is opened.  Each parent must be a
+ * files record, inside the leaf's folder and `parents`.  More, or opts->exact:
+ * this is the chain, leaf to root, and nothing else is opened.  Each parent must be a
  * regular file with a valid footer and the recorded identifier.  Errors: as
  * lvhd_read_chain, but that a parent of another size is read as the format
  * says (zeros behind its end); VM_E_WRONG_HD_IMAGE_TYPE (a given list that

@@ -142,7 +142,7 @@ static void opens(struct lv_env *env, const char *root, const char *path,
     lv_file_close(&file, env);
   }
   lvhd_error_clear(&err);
-  lv_root_free(&r);
+  lv_root_free(&r, env);
 }
 
 static void test_roots(const struct lv_sys *sys) {

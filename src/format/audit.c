@@ -75,7 +75,8 @@ static void audit_geometry(const struct lv_audit *a) {
                      f->geometry.sectors;
   uint64_t at = a->footer_at + AT_GEOMETRY;
   if (packed(f->geometry) > right)
-    found(a, LVHD_WARNING, LV_R_GEOMETRY_LARGE, HAS_BOTH, right,
+    /* the largest there is: how QEMU says that the size counts */
+    found(a, product == most ? LVHD_NOTE : LVHD_WARNING, LV_R_GEOMETRY_LARGE, HAS_BOTH, right,
           packed(f->geometry), at);
   if (size_by_geometry(f) && product != most &&
       product * LV_SECTOR != f->current_size)

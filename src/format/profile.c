@@ -16,16 +16,16 @@
 /* Within the footer and the header. */
 enum { AT_SIZE = 48, AT_TYPE = 60, AT_BLOCK_SIZE = 32, AT_LOCATORS = 576 };
 
-static void warn(const struct lv_audit *a, enum lv_reason reason,
+static void refuse(const struct lv_audit *a, enum lv_reason reason,
                  uint64_t expected, uint64_t actual, uint64_t offset) {
-  lv_finding(a->list, LVHD_WARNING, reason,
+  lv_finding(a->list, LVHD_ERROR, reason,
              LVHD_HAS_EXPECTED | LVHD_HAS_ACTUAL | LVHD_HAS_OFFSET, expected,
              actual, offset);
 }
 
-static void warn_plain(const struct lv_audit *a, enum lv_reason reason,
+static void refuse_plain(const struct lv_audit *a, enum lv_reason reason,
                        uint64_t offset) {
-  lv_finding(a->list, LVHD_WARNING, reason, LVHD_HAS_OFFSET, 0, 0, offset);
+  lv_finding(a->list, LVHD_ERROR, reason, LVHD_HAS_OFFSET, 0, 0, offset);
 }
 
 static bool ends_in(const char *path, const char *extension) {
@@ -37,14 +37,14 @@ static void check_size(const struct lv_audit *a, uint64_t least,
                        uint64_t most) {
   uint64_t size = a->footer->current_size;
   if (size < least || size > most)
-    warn(a, LV_R_PROFILE_SIZE, size < least ? least : most, size,
+    refuse(a, LV_R_PROFILE_SIZE, size < least ? least : most, size,
          a->footer_at + AT_SIZE);
 }
 
 static void check_block_size(const struct lv_audit *a, bool small_too) {
   uint32_t block = a->header ? a->header->block_size : LV_BLOCK_SIZE;
   if (block != LV_BLOCK_SIZE && !(small_too && block == LV_BLOCK_SMALL))
-    warn(a, LV_R_PROFILE_BLOCK_SIZE, LV_BLOCK_SIZE, block,
+    refuse(a, LV_R_PROFILE_BLOCK_SIZE, LV_BLOCK_SIZE, block,
          a->footer->data_offset + AT_BLOCK_SIZE);
 }
 
@@ -54,22 +54,37 @@ static void check_block_size(const struct lv_audit *a, bool small_too) {
 static void azure(const struct lv_audit *a, const char *path) {
   uint64_t size = a->footer->current_size;
   if (a->footer->type != LVHD_FIXED)
-    warn(a, LV_R_PROFILE_TYPE, LVHD_FIXED, a->footer->type,
+    refuse(a, LV_R_PROFILE_TYPE, LVHD_FIXED, a->footer->type,
          a->footer_at + AT_TYPE);
   if (size % MIB != 0)
-    warn(a, LV_R_PROFILE_SIZE, lv_round_up(size, MIB), size,
+    refuse(a, LV_R_PROFILE_SIZE, lv_round_up(size, MIB), size,
          a->footer_at + AT_SIZE);
   else
     check_size(a, 20 * MIB, 32 * MIB * MIB);
   if (!ends_in(path, ".vhd"))
-    warn_plain(a, LV_R_PROFILE_EXTENSION, 0);
+    refuse_plain(a, LV_R_PROFILE_EXTENSION, 0);
 }
 
 static void hyperv(const struct lv_audit *a, const char *path) {
   check_block_size(a, true);
   check_size(a, (uint64_t)LV_SIZE_MIN, (uint64_t)LV_SIZE_MAX);
   if (!ends_in(path, ".vhd") && !ends_in(path, ".avhd"))
-    warn_plain(a, LV_R_PROFILE_EXTENSION, 0);
+    refuse_plain(a, LV_R_PROFILE_EXTENSION, 0);
+}
+
+/* What 7-Zip refuses, where others only wonder. */
+static const enum lv_reason for_seven_zip[] = {
+  LV_R_FOOTER_COPY_USED, LV_R_FOOTER_SHORT,   LV_R_FOOTERS_DIFFER,
+  LV_R_FOOTER_RESERVED,  LV_R_HEADER_RESERVED, LV_R_PARENT_FIELDS,
+  LV_R_ENTRIES_NOT_EXACT, LV_R_HIDDEN,         LV_R_SAVED_STATE,
+};
+
+void lv_profile_raise(struct lv_findings *list, enum lvhd_profile profile) {
+  const size_t count = sizeof for_seven_zip / sizeof *for_seven_zip;
+  for (size_t i = 0; profile == LVHD_PROFILE_7ZIP && i < list->count; i++)
+    for (size_t k = 0; k < count; k++)
+      if (list->items[i].reason == (int)for_seven_zip[k])
+        list->items[i].severity = LVHD_ERROR;
 }
 
 void lv_profile_disk(const struct lv_audit *a, enum lvhd_profile profile,
@@ -87,7 +102,7 @@ void lv_profile_disk(const struct lv_audit *a, enum lvhd_profile profile,
       return;
     case LVHD_PROFILE_7ZIP:
       if (a->header && a->header->block_size > UINT32_C(1) << 30)
-        warn(a, LV_R_PROFILE_BLOCK_SIZE, UINT32_C(1) << 30,
+        refuse(a, LV_R_PROFILE_BLOCK_SIZE, UINT32_C(1) << 30,
              a->header->block_size, a->footer->data_offset + AT_BLOCK_SIZE);
       return;
     case LVHD_PROFILE_NONE:
@@ -121,10 +136,10 @@ static void xenserver(const struct lv_audit *a,
                   strncmp(macx->path, "file://localhost", 16) != 0;
   findable |= locator(all, count, "W2ku") || locator(all, count, "W2ru");
   if (!is_ascii(name))
-    warn_plain(a, LV_R_PROFILE_NAME,
+    refuse_plain(a, LV_R_PROFILE_NAME,
                a->footer->data_offset + LV_HEADER_NAME_AT);
   if (!findable)
-    warn_plain(a, LV_R_PROFILE_LOCATOR, a->footer->data_offset + AT_LOCATORS);
+    refuse_plain(a, LV_R_PROFILE_LOCATOR, a->footer->data_offset + AT_LOCATORS);
 }
 
 /* One ".\" goes; any other separator leads nowhere, and then the name field
@@ -134,7 +149,7 @@ static void seven_zip(const struct lv_audit *a,
                       const char *name) {
   const struct lvhd_locator *w2ru = locator(all, count, "W2ru");
   if (w2ru != NULL && w2ru->raw_length >= LV_SLOT) {
-    warn(a, LV_R_PROFILE_LOCATOR, LV_SLOT - 1, w2ru->raw_length,
+    refuse(a, LV_R_PROFILE_LOCATOR, LV_SLOT - 1, w2ru->raw_length,
          w2ru->offset);
     w2ru = NULL;
   }
@@ -143,9 +158,9 @@ static void seven_zip(const struct lv_audit *a,
     if (strncmp(path, ".\\", 2) == 0)
       path += 2;
     if (strpbrk(path, "/\\") != NULL)
-      warn_plain(a, LV_R_PROFILE_FOLDER, w2ru->offset);
+      refuse_plain(a, LV_R_PROFILE_FOLDER, w2ru->offset);
   } else if (name[0] == '\0' || strpbrk(name, "/\\") != NULL) {
-    warn_plain(a, LV_R_PROFILE_LOCATOR, a->footer->data_offset + AT_LOCATORS);
+    refuse_plain(a, LV_R_PROFILE_LOCATOR, a->footer->data_offset + AT_LOCATORS);
   }
 }
 
@@ -154,7 +169,7 @@ void lv_profile_child(const struct lv_audit *a, enum lvhd_profile profile,
                       const char *name) {
   if (profile == LVHD_PROFILE_HYPERV &&
       !locator(locators, count, "W2ru") && !locator(locators, count, "W2ku"))
-    warn_plain(a, LV_R_PROFILE_LOCATOR, a->footer->data_offset + AT_LOCATORS);
+    refuse_plain(a, LV_R_PROFILE_LOCATOR, a->footer->data_offset + AT_LOCATORS);
   else if (profile == LVHD_PROFILE_XENSERVER)
     xenserver(a, locators, count, name);
   else if (profile == LVHD_PROFILE_7ZIP)

@@ -12,6 +12,9 @@
 void lv_profile_disk(const struct lv_audit *a, enum lvhd_profile profile,
                      const char *path);
 
+/* What is odd for all is an error for a reader that refuses it. */
+void lv_profile_raise(struct lv_findings *list, enum lvhd_profile profile);
+
 /* The locators of a child, decoded (path NULL: not inside the file), and the
  * name field. */
 void lv_profile_child(const struct lv_audit *a, enum lvhd_profile profile,

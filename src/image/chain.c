@@ -116,7 +116,7 @@ int lv_chain_open(struct lv_chain *chain, struct lv_env *env,
   *chain = (struct lv_chain){0};
   code = open_leaf(chain, env, path, err);
   if (code == 0 && lv_image_has_parent(last_of(chain)))
-    code = lv_policy_init(&policy, env, chain->images[0].path, parents, count,
+    code = lv_policy_init(&policy, env, &chain->images[0], parents, count,
                           max_depth, err);
   while (code == 0 && lv_image_has_parent(last_of(chain))) {
     code = follow(chain, env, &policy, broken ? broken : err);
@@ -129,7 +129,7 @@ int lv_chain_open(struct lv_chain *chain, struct lv_env *env,
       *broken = (struct lvhd_error)LVHD_ERROR_INIT;
     }
   }
-  lv_policy_free(&policy);
+  lv_policy_free(&policy, env);
   if (code != 0)
     lv_chain_close(chain, env);
   return code;
@@ -148,7 +148,7 @@ static int take_given(struct lv_chain *chain, struct lv_env *env,
                     chain, path);
   code = lv_image_open(&image, env, path, err);
   if (code == LVHD_E_PATH_NOT_FOUND)
-    code = lv_fail(err, LVHD_VM_E_PARENT_PATH_NOT_FOUND, LV_R_PARENT_MISSING);
+    code = lv_fail(err, LVHD_VM_E_PARENT_PATH_NOT_FOUND, LV_R_FILE_MISSING);
   if (code == 0) {
     code = check_cycle(chain, &image, err);
     if (code == 0)

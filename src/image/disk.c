@@ -189,8 +189,12 @@ int lv_disk_extent(struct lv_disk *disk, uint64_t offset, uint64_t end,
     if (at >= end)
       break;
     code = next_stretch(disk, at, end - at, &next, err);
-    if (code != 0)
+    if (code != 0 && at == offset)
       return code;
+    if (code != 0) { /* what is known first; the next call will tell */
+      lvhd_error_clear(err);
+      break;
+    }
     if (at > offset && next.layer != out->layer)
       break;
     out->layer = next.layer;

@@ -20,45 +20,41 @@ static int no_memory(struct lvhd_error *err) {
 
 /* ---- 1 the policy ---------------------------------------------------- */
 
-static int add_root(struct lv_policy *policy, struct lv_env *env,
-                    const char *path, bool must_exist,
-                    struct lvhd_error *err) {
-  struct lvhd_error why = LVHD_ERROR_INIT;
-  int code =
-    lv_root_init(&policy->roots[policy->count], env, path, &why);
+/* Takes the code of making roots[count]: what is not there is left out. */
+static int add_root(struct lv_policy *policy, int code,
+                    struct lvhd_error *why, struct lvhd_error *err) {
   if (code == 0)
     policy->count++;
-  else if (must_exist || code == LVHD_E_OUTOFMEMORY ||
-           code == LVHD_VM_E_OUT_OF_RESOURCE) {
-    if (err)
-      *err = why;
-    return code;
-  }
+  if (code == LVHD_E_OUTOFMEMORY || code == LVHD_VM_E_OUT_OF_RESOURCE)
+    return lv_fail(err, (enum lvhd_code)code, LV_R_NONE);
+  lvhd_error_clear(why);
   return 0;
 }
 
 int lv_policy_init(struct lv_policy *policy, struct lv_env *env,
-                   const char *leaf, const char *const *parents, size_t count,
-                   unsigned max_depth, struct lvhd_error *err) {
-  char *folder = lv_path_folder(leaf);
+                   const struct lv_image *leaf, const char *const *parents,
+                   size_t count, unsigned max_depth, struct lvhd_error *err) {
+  struct lvhd_error why = LVHD_ERROR_INIT;
+  struct lv_root *root = calloc(count + 1, sizeof *root);
   int code = 0;
-  *policy = (struct lv_policy){.max_depth = max_depth};
-  policy->roots = calloc(count + 1, sizeof *policy->roots);
-  if (folder == NULL || policy->roots == NULL)
-    code = no_memory(err);
-  if (code == 0)
-    code = add_root(policy, env, folder, true, err);
-  for (size_t i = 0; code == 0 && i < count; i++)
-    code = add_root(policy, env, parents[i], false, err);
-  free(folder);
+  *policy = (struct lv_policy){.roots = root, .max_depth = max_depth};
+  if (root == NULL)
+    return no_memory(err);
+  code = lv_root_around(root, env, &leaf->file, leaf->path, &why);
+  code = add_root(policy, code, &why, err);
+  for (size_t i = 0; code == 0 && i < count; i++) {
+    root = &policy->roots[policy->count];
+    code = lv_root_init(root, env, parents[i], &why);
+    code = add_root(policy, code, &why, err);
+  }
   if (code != 0)
-    lv_policy_free(policy);
+    lv_policy_free(policy, env);
   return code;
 }
 
-void lv_policy_free(struct lv_policy *policy) {
+void lv_policy_free(struct lv_policy *policy, const struct lv_env *env) {
   for (size_t i = 0; i < policy->count; i++)
-    lv_root_free(&policy->roots[i]);
+    lv_root_free(&policy->roots[i], env);
   free(policy->roots);
   *policy = (struct lv_policy){0};
 }
@@ -87,8 +83,9 @@ struct names {
 static void add_name(struct names *names, const char *code, enum rank rank,
                      const char *text) {
   struct name *name = &names->items[names->count];
-  size_t n = strlen(text);
-  if (n == 0 || text[n - 1] == '/' || names->count == NAMES_MAX)
+  const char *last = lv_path_name(text);
+  if (last[0] == '\0' || strcmp(last, ".") == 0 || strcmp(last, "..") == 0 ||
+      names->count == NAMES_MAX)
     return;
   name->path = lv_path_resolve(names->folder, text);
   if (name->path == NULL) {

@@ -11,20 +11,19 @@
 #include "image/image.h"
 #include "io/root.h"
 
-/* Where parents may lie: the leaf's folder (roots[0]), then what the caller
- * allows. */
+/* Where parents may lie: the leaf's folder, then what the caller allows. */
 struct lv_policy {
   struct lv_root *roots;
   size_t count;
   unsigned max_depth;
 };
 
-/* `leaf` is a real path.  Entries of parents that do not exist are left out:
- * nothing can lie there. */
+/* Entries of parents that do not exist are left out: nothing can lie there.
+ * So is the leaf's folder when the leaf is no longer in it. */
 int lv_policy_init(struct lv_policy *policy, struct lv_env *env,
-                   const char *leaf, const char *const *parents, size_t count,
-                   unsigned max_depth, struct lvhd_error *err);
-void lv_policy_free(struct lv_policy *policy);
+                   const struct lv_image *leaf, const char *const *parents,
+                   size_t count, unsigned max_depth, struct lvhd_error *err);
+void lv_policy_free(struct lv_policy *policy, const struct lv_env *env);
 
 /* How a parent was found. */
 struct lv_found {

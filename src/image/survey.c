@@ -87,7 +87,8 @@ static void survey_length(const struct lv_audit *a, enum lvhd_footer where) {
   const struct lv_footer *f = a->footer;
   uint64_t right = f->current_size + footer_bytes(where);
   if (f->type == LVHD_FIXED && a->length > right)
-    lv_finding(a->list, LVHD_WARNING, LV_R_FIXED_LENGTH, both, right,
+    /* readers differ in which end of it they take */
+    lv_finding(a->list, LVHD_ERROR, LV_R_FIXED_LENGTH, both, right,
                a->length, 0);
   else if (where == LVHD_FOOTER_END && a->length % LV_SECTOR != 0)
     lv_finding(a->list, LVHD_WARNING, LV_R_FILE_UNALIGNED, both,
@@ -184,7 +185,7 @@ static int survey_places(const struct lv_audit *a,
     code =
       lv_table_walk(image, env, 0, n, out_of_pitch, &p, stop, stop_arg, err);
   if (p.odd)
-    lv_finding(a->list, LVHD_WARNING, LV_R_PROFILE_GAPS,
+    lv_finding(a->list, LVHD_ERROR, LV_R_PROFILE_GAPS,
                LVHD_HAS_EXPECTED | LVHD_HAS_ACTUAL | LVHD_HAS_OFFSET,
                p.pitch, p.odd_at, p.odd_entry);
   p.beyond = a->list;
@@ -306,6 +307,7 @@ int lv_survey(struct lv_facts *facts, const struct lv_image *image,
     code = survey_table(&a, facts, image, env, profile, stop, stop_arg, err);
   if (code == 0)
     lv_profile_disk(&a, profile, image->path);
+  lv_profile_raise(&facts->findings, profile);
   if (code == 0 && facts->findings.no_memory)
     code = no_memory(err);
   return code;
@@ -366,6 +368,7 @@ int lv_survey_refused(struct lv_facts **out, const struct lv_file *file,
   }
   if (code == 0)
     lv_profile_disk(&a, profile, path);
+  lv_profile_raise(&(*out)->findings, profile);
   if (code == 0 && (*out)->findings.no_memory)
     code = no_memory(err);
   if (code != 0) {

@@ -89,8 +89,15 @@ int lv_file_read(const struct lv_file *file, const struct lv_env *env,
     int saved = got < 0 ? errno : EIO;
     if (got < 0 && saved == EINTR)
       continue;
-    if (got <= 0)
-      return lv_fail_errno(err, LV_STEP_OTHER, saved, "pread");
+    if (got <= 0) {
+      int code = lv_fail_errno(err, LV_STEP_OTHER, saved, "pread");
+      if (err) {
+        err->reason = got == 0 ? LV_R_FILE_CUT : err->reason;
+        err->has |= LVHD_HAS_OFFSET;
+        err->offset = offset;
+      }
+      return code;
+    }
     to += got;
     n -= (size_t)got;
     offset += (uint64_t)got;

@@ -37,36 +37,94 @@ static char *as_given(const char *path, const char *real) {
   return strdup(real);
 }
 
-int lv_root_init(struct lv_root *root, struct lv_env *env, const char *path,
-                 struct lvhd_error *err) {
+static int outside(struct lvhd_error *err) {
+  return lv_fail(err, LVHD_E_ACCESSDENIED, LV_R_PARENT_OUTSIDE);
+}
+
+/* Holds the folder of root->real, in which the file is known by its inode. */
+static int hold_folder(struct lv_root *root, struct lv_env *env,
+                       const struct stat *st, struct lvhd_error *err) {
+  const struct lv_sys *sys = env->sys;
+  const char *call = NULL;
+  struct stat there;
+  bool real = false;
+  char *folder = lv_path_folder(root->real);
+  if (folder == NULL)
+    return no_memory(err);
+  root->fd =
+    lv_open_existing(env, folder, LOOKING | O_DIRECTORY, &real, &call);
+  free(folder);
+  if (root->fd < 0)
+    return lv_fail_errno(err, LV_STEP_FILE, errno, call);
+  if (sys->fstatat(sys, root->fd, lv_path_name(root->real), &there,
+                   AT_SYMLINK_NOFOLLOW) != 0 ||
+      there.st_dev != st->st_dev || there.st_ino != st->st_ino)
+    return outside(err);
+  root->dev = st->st_dev;
+  root->ino = st->st_ino;
+  return 0;
+}
+
+static int init(struct lv_root *root, struct lv_env *env, const char *path,
+                struct lvhd_error *err) {
+  const struct lv_sys *sys = env->sys;
   const char *call = NULL;
   struct stat st;
   bool real = false;
   int code = 0;
-  int fd = lv_open_existing(env, path, O_PATH | O_CLOEXEC, &real, &call);
-  *root = (struct lv_root){0};
-  if (fd < 0)
+  root->fd = lv_open_existing(env, path, O_PATH | O_CLOEXEC, &real, &call);
+  if (root->fd < 0)
     return lv_fail_errno(err, LV_STEP_FILE, errno, call);
-  if (env->sys->fstat(env->sys, fd, &st) != 0)
-    code = lv_fail_errno(err, LV_STEP_FILE, errno, "fstat");
-  else
-    code = lv_real_path(&root->real, env, fd, path, real, LV_STEP_FILE, err);
-  env->sys->close(env->sys, fd);
+  if (sys->fstat(sys, root->fd, &st) != 0)
+    return lv_fail_errno(err, LV_STEP_FILE, errno, "fstat");
+  code = lv_real_path(&root->real, env, root->fd, path, real, LV_STEP_FILE,
+                      err);
   if (code != 0)
     return code;
-  root->is_file = !S_ISDIR(st.st_mode);
   root->given = as_given(path, root->real);
-  if (root->given == NULL) {
-    lv_root_free(root);
+  if (root->given == NULL)
     return no_memory(err);
-  }
-  return 0;
+  root->is_file = !S_ISDIR(st.st_mode);
+  if (!root->is_file)
+    return 0;
+  sys->close(sys, root->fd);
+  root->fd = -1;
+  return hold_folder(root, env, &st, err);
 }
 
-void lv_root_free(struct lv_root *root) {
+int lv_root_init(struct lv_root *root, struct lv_env *env, const char *path,
+                 struct lvhd_error *err) {
+  int code = 0;
+  *root = (struct lv_root){.fd = -1};
+  code = init(root, env, path, err);
+  if (code != 0)
+    lv_root_free(root, env);
+  return code;
+}
+
+int lv_root_around(struct lv_root *root, struct lv_env *env,
+                   const struct lv_file *file, const char *path,
+                   struct lvhd_error *err) {
+  int code = 0;
+  *root = (struct lv_root){.fd = -1};
+  root->real = strdup(path);
+  code = root->real ? hold_folder(root, env, &file->st, err) : no_memory(err);
+  free(root->real);
+  root->real = lv_path_folder(path);
+  root->given = lv_path_folder(path);
+  if (code == 0 && (root->real == NULL || root->given == NULL))
+    code = no_memory(err);
+  if (code != 0)
+    lv_root_free(root, env);
+  return code;
+}
+
+void lv_root_free(struct lv_root *root, const struct lv_env *env) {
+  if (root->fd >= 0)
+    env->sys->close(env->sys, root->fd);
   free(root->given);
   free(root->real);
-  *root = (struct lv_root){0};
+  *root = (struct lv_root){.fd = -1};
 }
 
 static const char *rest_behind(const char *root, bool is_file,
@@ -93,37 +151,20 @@ char *lv_root_path(const struct lv_root *root, const char *rest) {
 
 /* ---- opening --------------------------------------------------------- */
 
-static int outside(struct lvhd_error *err) {
-  return lv_fail(err, LVHD_E_ACCESSDENIED, LV_R_PARENT_OUTSIDE);
-}
-
 static int not_regular(struct lvhd_error *err) {
   return lv_fail(err, LVHD_VM_E_INVALID_HD_FILE, LV_R_NOT_REGULAR);
 }
 
 static int fail_open(struct lvhd_error *err, int errnum, const char *call) {
-  if (errnum == EXDEV || errnum == ELOOP)
-    return outside(err);
-  return lv_fail_errno(err, LV_STEP_FILE, errnum, call);
-}
-
-/* The folder that the way starts at, and the way. */
-static int open_start(const struct lv_root *root, struct lv_env *env,
-                      const char **rest, int *dir, struct lvhd_error *err) {
-  const int flags = LOOKING | O_DIRECTORY;
-  char *folder = NULL;
-  *dir = -1;
-  if (!root->is_file) {
-    *dir = lv_openat(env->sys, AT_FDCWD, root->real, flags, 0);
-  } else {
-    folder = lv_path_folder(root->real);
-    if (folder == NULL)
-      return no_memory(err);
-    *rest = lv_path_name(root->real);
-    *dir = lv_openat(env->sys, AT_FDCWD, folder, flags, 0);
-    free(folder);
+  if (errnum == EXDEV || errnum == ELOOP) {
+    int code = outside(err);
+    if (err) { /* a link on the way: no folder to allow will help */
+      err->errnum = errnum;
+      err->syscall = call;
+    }
+    return code;
   }
-  return *dir < 0 ? lv_fail_errno(err, LV_STEP_FILE, errno, "openat") : 0;
+  return lv_fail_errno(err, LV_STEP_FILE, errnum, call);
 }
 
 /* Looked at before it is opened: to open a FIFO would already wake whoever
@@ -150,9 +191,9 @@ static int open_beneath(struct lv_file *file, struct lv_env *env, int dir,
   return file->fd < 0 ? errno : 0;
 }
 
-/* One name of the walk: *dir is closed, the folder below takes its place.
- * A link answers ENOTDIR here, as a file does. */
-static int enter(struct lv_env *env, int *dir, const char *name) {
+/* One name of the walk: *dir becomes the folder below; `start` is not ours to
+ * close.  A link answers ENOTDIR here, as a file does. */
+static int enter(struct lv_env *env, int start, int *dir, const char *name) {
   const struct lv_sys *sys = env->sys;
   struct stat st;
   int fd = lv_openat(sys, *dir, name, LOOKING | O_DIRECTORY, 0);
@@ -162,7 +203,8 @@ static int enter(struct lv_env *env, int *dir, const char *name) {
       S_ISLNK(st.st_mode))
     failed = ELOOP;
   if (failed == 0) {
-    sys->close(sys, *dir);
+    if (*dir != start)
+      sys->close(sys, *dir);
     *dir = fd;
   }
   return failed;
@@ -183,28 +225,36 @@ static int open_last(struct lv_file *file, struct lv_env *env, int dir,
   return file->fd < 0 ? errno : 0;
 }
 
-/* The same without openat2.  *dir changes. */
-static int walk(struct lv_file *file, struct lv_env *env, int *dir,
-                const char *rest, struct lvhd_error *err) {
+/* One step: to the folder below, or, at the last name, to the file. */
+static int step(struct lv_file *file, struct lv_env *env, int start, int *dir,
+                const char **rest, struct lvhd_error *err) {
   char name[NAME_MAX + 1];
-  for (;;) {
-    size_t n = strcspn(rest, "/");
-    int failed = 0;
-    if (n == 0 || (n == 1 && rest[0] == '.'))
-      return ENOENT;
-    if (n == 2 && rest[0] == '.' && rest[1] == '.')
-      return EXDEV;
-    if (n > NAME_MAX)
-      return ENAMETOOLONG;
-    memcpy(name, rest, n);
-    name[n] = '\0';
-    if (rest[n] == '\0')
-      return open_last(file, env, *dir, name, err);
-    failed = enter(env, dir, name);
-    if (failed != 0)
-      return failed;
-    rest += n + 1;
-  }
+  size_t n = strcspn(*rest, "/");
+  bool is_last = (*rest)[n] == '\0';
+  if (n == 0 || (n == 1 && (*rest)[0] == '.'))
+    return ENOENT;
+  if (n == 2 && (*rest)[0] == '.' && (*rest)[1] == '.')
+    return EXDEV;
+  if (n > NAME_MAX)
+    return ENAMETOOLONG;
+  memcpy(name, *rest, n);
+  name[n] = '\0';
+  *rest += n + !is_last;
+  return is_last ? open_last(file, env, *dir, name, err)
+                 : enter(env, start, dir, name);
+}
+
+/* The same without openat2. */
+static int walk(struct lv_file *file, struct lv_env *env, int start,
+                const char *rest, struct lvhd_error *err) {
+  int dir = start;
+  int failed = 0;
+  do {
+    failed = step(file, env, start, &dir, &rest, err);
+  } while (failed == 0 && *rest != '\0');
+  if (dir != start)
+    env->sys->close(env->sys, dir);
+  return failed;
 }
 
 /* What was looked at may be another file by now. */
@@ -228,24 +278,28 @@ int lv_root_open(struct lv_file *file, struct lv_env *env,
   struct lvhd_error refused = LVHD_ERROR_INIT;
   const char *call = "openat2";
   int failed = ENOSYS;
-  int dir = -1;
-  int code = open_start(root, env, &rest, &dir, err);
+  int code = 0;
   *file = (struct lv_file)LV_FILE_INIT;
-  if (code != 0)
-    return code;
+  if (root->is_file)
+    rest = lv_path_name(root->real);
   if (!atomic_load(&env->no_openat2))
-    failed = open_beneath(file, env, dir, rest, &refused);
+    failed = open_beneath(file, env, root->fd, rest, &refused);
   if (failed == ENOSYS)
     atomic_store(&env->no_openat2, true);
   if (failed == ENOSYS || failed == EPERM || failed == EINVAL) {
     call = "openat";
-    failed = walk(file, env, &dir, rest, &refused);
+    failed = walk(file, env, root->fd, rest, &refused);
   }
-  env->sys->close(env->sys, dir);
   if (failed != 0)
     return fail_open(err, failed, call);
   if (refused.code != 0)
     return lv_fail(err, (enum lvhd_code)refused.code,
                    (enum lv_reason)refused.reason);
-  return settle(file, env, err);
+  code = settle(file, env, err);
+  if (code == 0 && root->is_file &&
+      (file->st.st_dev != root->dev || file->st.st_ino != root->ino)) {
+    lv_file_close(file, env); /* another file has its name by now */
+    return outside(err);
+  }
+  return code;
 }

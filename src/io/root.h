@@ -10,18 +10,28 @@
 #include "io/file.h"
 
 /* A place that files may be opened in: a folder and all below it, or one
- * file. */
+ * file.  The folder is held open: whatever is renamed meanwhile, it stays the
+ * one that was looked at. */
 struct lv_root {
   char *given; /* absolute, as text without "." and ".."; malloc'ed */
   char *real;  /* without links; malloc'ed */
+  int fd;      /* the folder; of a file: the one it is in */
   bool is_file;
+  dev_t dev;   /* of the file */
+  ino_t ino;
 };
 
 /* Resolves an existing folder or file.  A relative path starts at the
- * working folder. */
+ * working folder.  Nothing is held after a failure. */
 int lv_root_init(struct lv_root *root, struct lv_env *env, const char *path,
                  struct lvhd_error *err);
-void lv_root_free(struct lv_root *root);
+
+/* The folder of an open file whose real path is `path`.  E_ACCESSDENIED/
+ * PARENT_OUTSIDE when what is there by now is not the file's folder. */
+int lv_root_around(struct lv_root *root, struct lv_env *env,
+                   const struct lv_file *file, const char *path,
+                   struct lvhd_error *err);
+void lv_root_free(struct lv_root *root, const struct lv_env *env);
 
 /* The part of an absolute path (names only) behind the root; NULL: it does
  * not lie there.  "" for the file that is the root itself. */

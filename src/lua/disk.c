@@ -38,7 +38,7 @@ static int disk_gc(lua_State *L) {
   return 0;
 }
 
-/* open(engine, paths, options or nil) -> disk | nil, error.  The list may
+/* open(engine, paths, options or nil, exact) -> disk | nil, error.  The list may
  * hold false, for a nil that is the engine's to refuse. */
 static int core_open(lua_State *L) {
   lvhd_engine *engine = l_check_engine(L, 1);
@@ -47,8 +47,9 @@ static int core_open(lua_State *L) {
   const char **paths = NULL;
   size_t count = 0;
   luaL_checktype(L, 2, LUA_TTABLE);
-  lua_settop(L, 3);
+  lua_settop(L, 4);
   l_open_options(L, 3, &opts);
+  opts.exact = lua_toboolean(L, 4);
   paths = l_strings(L, 2, &count);
   l_sweep(L);
   box = l_box(L, sizeof *box, 3, L_DISK);

@@ -42,6 +42,11 @@ static void set_hint(lua_State *L, const struct lvhd_error *err) {
   const char *slash = err->parent ? strrchr(err->parent, '/') : NULL;
   if (reason == NULL || slash == NULL || strcmp(reason, "PARENT_OUTSIDE") != 0)
     return;
+  if (err->errnum != 0) { /* a link: to allow its folder would not help */
+    set_string(L, "hint", "a link is on the way: name the files themselves, "
+                          "open{ leaf, parent, ... }");
+    return;
+  }
   lua_pushlstring(L, err->parent,
                   slash == err->parent ? 1 : (size_t)(slash - err->parent));
   luaL_gsub(L, lua_tostring(L, -1), "\\", "\\\\");

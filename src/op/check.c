@@ -108,11 +108,11 @@ static void tell_parent(const struct check *c, struct lv_facts *facts,
                child->footer.current_size, parent->footer.current_size, 0);
   if (c->opts.profile == LVHD_PROFILE_7ZIP &&
       !same_folder(chain->images[0].path, parent->path))
-    lv_finding(&facts->findings, LVHD_WARNING, LV_R_PROFILE_FOLDER, 0, 0, 0,
+    lv_finding(&facts->findings, LVHD_ERROR, LV_R_PROFILE_FOLDER, 0, 0, 0,
                0);
   if (c->opts.profile == LVHD_PROFILE_XENSERVER &&
       parent->footer.type == LVHD_FIXED)
-    lv_finding(&facts->findings, LVHD_WARNING, LV_R_PROFILE_PARENT, both,
+    lv_finding(&facts->findings, LVHD_ERROR, LV_R_PROFILE_PARENT, both,
                LVHD_DYNAMIC, LVHD_FIXED, 0);
 }
 
@@ -242,6 +242,8 @@ static int run(void *args, struct lv_job *job, struct lvhd_error *err) {
     code = check_refused(c, &why, err);
   else
     code = give(err, &why);
+  if (code != 0 && err && err->path == NULL)
+    lv_error_path(err, c->path);
   lvhd_error_clear(&why);
   lvhd_error_clear(&broken);
   lv_chain_close(&chain, c->env);
