@@ -689,6 +689,24 @@ describe("check", function()
       path, { chain = true })
   end)
 
+  it("means relative paths from where the call is made", function()
+    local test = require "lvhdtest"
+    local folder = support.tmpdir()
+    make.used(folder)
+    local name = support.names(folder)[1]
+    local engine <close> = lvhd.engine{ threads = 1 }
+    local home = test.cwd()
+    assert(test.chdir(folder))
+    local tasks = {}
+    for i = 1, 40 do
+      tasks[i] = engine:check(name, { data = true })
+    end
+    assert(test.chdir(home))
+    for i = 1, 40 do
+      assert.equal(1, #tasks[i]:wait())
+    end
+  end)
+
   it("tells how far it is", function()
     local path = make.used(support.tmpdir())
     local task = lvhd.check(path, { data = true })

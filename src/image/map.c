@@ -33,7 +33,6 @@ struct lv_map {
   struct lv_env *env;
   struct layer *layers;
   size_t count;
-  uint64_t size; /* of the leaf */
   struct lv_window *slots;
   uint64_t runs_kept;
   /* of the window that is being resolved */
@@ -321,7 +320,6 @@ int lv_map_new(struct lv_map **out, struct lv_env *env,
   }
   map->env = env;
   map->count = chain->count;
-  map->size = chain->images[0].footer.current_size;
   for (size_t i = 0; i < chain->count; i++)
     map->layers[i].image = &chain->images[i];
   *out = map;

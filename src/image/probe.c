@@ -7,7 +7,6 @@
 
 #include <string.h>
 
-#include "base/bytes.h"
 #include "format/plan.h"
 
 static int invalid(struct lvhd_error *err, enum lv_reason reason,
@@ -123,23 +122,4 @@ int lv_probe_any(struct lv_probe *probe, enum lvhd_footer *where,
   if (code == 0 && probe->footer.type != LVHD_FIXED)
     code = read_header(probe, file, env, err);
   return code;
-}
-
-int lv_probe_blocks(uint32_t *used, const struct lv_probe *probe,
-                    const struct lv_file *file, const struct lv_env *env,
-                    uint64_t first, uint64_t count, struct lvhd_error *err) {
-  uint8_t bytes[16384];
-  uint64_t left = count * 4;
-  uint64_t at = probe->header.table_offset + first * 4;
-  while (left > 0) {
-    size_t n = left < sizeof bytes ? (size_t)left : sizeof bytes;
-    int code = lv_file_read(file, env, bytes, n, at, err);
-    if (code != 0)
-      return code;
-    for (size_t i = 0; i < n; i += 4)
-      *used += lv_get_be32(bytes + i) != UINT32_MAX;
-    at += n;
-    left -= n;
-  }
-  return 0;
 }

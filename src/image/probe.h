@@ -27,10 +27,4 @@ int lv_probe_any(struct lv_probe *probe, enum lvhd_footer *where,
                  const struct lv_file *file, const struct lv_env *env,
                  struct lvhd_error *err);
 
-/* Adds to *used the allocated ones of `count` entries of the BAT of a probed
- * file, from entry `first` on.  The caller counts in pieces. */
-int lv_probe_blocks(uint32_t *used, const struct lv_probe *probe,
-                    const struct lv_file *file, const struct lv_env *env,
-                    uint64_t first, uint64_t count, struct lvhd_error *err);
-
 #endif
