@@ -1,19 +1,21 @@
 -- SPDX-License-Identifier: MIT
 --
--- Open disks: what the guest would read. C does a bounded piece of work a
--- call; the loops are here, so that Ctrl-C can end them.
+-- Open disks: what the guest would read and write. C does a bounded piece of
+-- work a call; the loops are here, so that Ctrl-C can end them.
 
 local core = require "lvhd.core"
 local errors = require "lvhd.error"
+local handles = require "lvhd.handles"
 
 errors.own()
 
 local PIECE = 4 << 20 -- the most that one call of the core reads
 local READ_MAX = 1 << 30
 
----A disk with its parents, open for reading. It belongs to the Lua state that
----opened it. After a fork the child may read and close what its parent opened;
----`chain` and `info` raise E_HANDLE there.
+---A disk with its parents, open for reading, or for writing into the leaf. It
+---belongs to the Lua state that opened it. After a fork the child may read and
+---close what its parent opened; `chain`, `info`, `write` and `flush` raise
+---E_HANDLE there, and what the parent wrote is the parent's to finish.
 ---@class lvhd.Disk
 local disk = {}
 
@@ -83,6 +85,52 @@ function disk:read(offset, length)
       piece(self, offset + at, math.min(PIECE, length - at), hooked)
   end
   return table.concat(pieces)
+end
+
+---Writes at any offset, any number of bytes, into the leaf; the file grows by
+---whole blocks. What was written is read back through this disk at once; it is
+---in the file, for others and after a crash, when `flush` or `close` has come
+---back. Bytes in 4 MiB pieces: Ctrl-C ends it between two of them.
+---Raises: E_ACCESSDENIED (NOT_WRITABLE: opened without `write`), E_INVALIDARG
+---(WRITE_PAST_END: they reach beyond the disk; nothing was written),
+---E_DISK_FULL, VM_E_FILE_TOO_LARGE_FOR_VOLUME, VM_E_INVALID_HD_FILE,
+---DISP_E_EXCEPTION, E_OUTOFMEMORY, E_HANDLE (the disk is closed, the process
+---has forked). After one that is not about the arguments, the bytes that it was
+---to write are not known; all others are as before, and more may be written.
+---After a flush that failed, one that a write needed too, nobody knows what is
+---on the device: every later write, flush and close fails with the same.
+---@param offset integer from 0
+---@param data string
+---@return lvhd.Disk self
+function disk:write(offset, data)
+  check(self, "write")
+  offset = count(offset, 1, "write")
+  if type(data) ~= "string" then
+    errors.argument(2, "write", "string expected, got " .. type(data))
+  end
+  local hooked = core.hooked()
+  local from = 0
+  repeat
+    local n, err = core.write(self, offset, data, from, hooked)
+    if not n then
+      errors.raise(err)
+    end
+    from = from + n
+  until from >= #data
+  return self
+end
+
+---All that was written is in the file, and durable but with sync = "none".
+---Raises: as write, but for what is about its arguments. Of a disk that is open
+---for reading: nothing.
+---@return lvhd.Disk self
+function disk:flush()
+  check(self, "flush")
+  local done, err = core.flush(self)
+  if not done then
+    errors.raise(err)
+  end
+  return self
 end
 
 -- One step of the core's: a run of one layer that begins at a sector. With a
@@ -168,14 +216,27 @@ function disk:info()
   return disk.chain(self)[1]
 end
 
----Closes the files. Again: nothing.
+---Flushes, gives back the room that was reserved for more blocks, lets go of
+---the locks, and closes the files. Again: nothing. The disk is closed even
+---where it raises.
+---Raises: as flush. A `<close>` variable raises so too, but where its block is
+---left by another error, which goes on; what the close had to say goes to
+---warn() then, as it does for a disk that is collected.
 function disk:close()
   errors.check_self(self, meta, "close")
-  core.disk_close(self)
+  handles.drop(self)
+  local done, err = core.disk_close(self, false)
+  if not done then
+    errors.raise(err)
+  end
 end
 
-function meta.__close(self)
-  core.disk_close(self)
+function meta.__close(self, under_way)
+  handles.drop(self)
+  local done, err = core.disk_close(self, under_way ~= nil)
+  if not done then
+    errors.raise(err)
+  end
 end
 
 function meta.__tostring(self)

@@ -1,12 +1,14 @@
 -- SPDX-License-Identifier: MIT
 --
--- Engines: making and closing them, and the verbs as their methods. What a
--- verb does is the core's business.
+-- Engines: making and closing them, and as their methods the verbs that
+-- create and that ask; those that change are in lvhd/change.lua. What a verb
+-- does is the core's business.
 
 local core = require "lvhd.core"
+local arguments = require "lvhd.arguments"
 local errors = require "lvhd.error"
+local handles = require "lvhd.handles"
 local options = require "lvhd.options"
-local size = require "lvhd.size"
 
 errors.own()
 
@@ -17,9 +19,10 @@ local M = {}
 ---What one file says of itself.
 ---@class lvhd.Info
 ---@field path string absolute, as it really is
----@field type "fixed"|"dynamic"|"differencing"
+---@field type "fixed"|"dynamic"|"differencing"|"raw" raw: what convert made,
+---which has no footer, and nothing here that a footer says
 ---@field size integer bytes the guest sees
----@field original_size integer bytes, when it was created
+---@field original_size integer bytes, when it was created, or resized by lvhd
 ---@field file_size integer length of the file in bytes
 ---@field mtime integer of the file, seconds since 1970
 ---@field block_size? integer bytes; nil for fixed disks, as the next two
@@ -88,13 +91,29 @@ local M = {}
 ---@field parents? string|string[] folders with all below them, or files
 ---@field max_depth? integer 1..1024, the longest chain; default 64
 
+---Where other children of a disk are looked for before it is changed: in the
+---folders of the chain's own files, and in and below these. An option of every
+---engine and of every call that changes what a disk reads.
+---@class lvhd.SearchOptions
+---@field children_in? string|string[]|false folders; false: no search at all
+
+---For `open`.
+---@class lvhd.WriteOptions: lvhd.OpenOptions, lvhd.SearchOptions
+---@field write? boolean the leaf may be written (false)
+---@field force? boolean with `write`: although other children of the disk were
+---found, which ruins them, although a parent's time is not the recorded one, and
+---although an interrupted merge waits to be run again, which is given up. For
+---reading: without locks
+---@field sync? "full"|"data"|"none" "none": flush and close do not wait for
+---the device; default: the engine's
+
 ---@class lvhd.CheckOptions: lvhd.OpenOptions
 ---@field chain? boolean the parents too
 ---@field data? boolean every block too, not only the structures
 ---@field profile? "azure"|"hyperv"|"xenserver"|"virtualbox"|"7zip" adds what
 ---that reader is known to refuse
 
----@class lvhd.EngineOptions: lvhd.SharedOptions, lvhd.OpenOptions
+---@class lvhd.EngineOptions: lvhd.SharedOptions, lvhd.OpenOptions, lvhd.SearchOptions
 ---@field threads? integer 1..256; default min(4, processors)
 ---@field poll? fun(object: table, seconds?: number) how a wait passes its
 ---time; cqueues.poll fits. Without it a wait blocks
@@ -151,46 +170,14 @@ end
 
 -- ---- creating -----------------------------------------------------------
 
-local function check_path(value, position, fname)
-  if value ~= nil and type(value) ~= "string" then
-    errors.argument(position, fname, "string expected, got " .. type(value))
-  end
-end
-
--- What the core gave, or its error raised.
-local function started(result, err)
-  if not result then
-    errors.raise(err)
-  end
-  return result
-end
-
--- What a malformed size becomes for the core, which refuses it in its turn.
-local UNREADABLE = math.mininteger
-
 local function start_sized(self, kind, fname, image, bytes, opts)
   errors.check_self(self, meta, fname)
-  check_path(image, 1, fname)
-  if bytes ~= nil and type(bytes) ~= "number" and type(bytes) ~= "string" then
-    errors.argument(2, fname,
-      "integer or string expected, got " .. type(bytes))
-  end
+  arguments.path(image, 1, fname)
+  arguments.size(bytes, 2, fname)
   opts = options.read(opts, options[fname], 3, fname)
-  if bytes == nil then
-    local err = core.fail("E_POINTER", fname)
-    err.path, err.message = image, "the size is nil"
-    errors.raise(err)
-  end
-  local parsed = size.parse(bytes)
-  local task, err = core.create(self, kind, image, parsed or UNREADABLE, opts)
-  if err and not parsed and err.reason == "SIZE_NOT_POSITIVE" then
-    err.reason, err.expected, err.actual = "SIZE_MALFORMED", nil, bytes
-    err.message = ("the size cannot be read: %s"):format(
-      type(bytes) == "string" and ("%q"):format(bytes) or tostring(bytes))
-  elseif err and (err.reason or ""):find("^SIZE_") then
-    err.hint = size.hint(bytes)
-  end
-  return started(task, err)
+  return arguments.sized(bytes, image, fname, function(parsed)
+    return core.create(self, kind, image, parsed, opts)
+  end)
 end
 
 ---Creates a fixed disk: all of its bytes, and a footer.
@@ -230,49 +217,14 @@ end
 ---@return lvhd.Task
 function engine:create_differencing(image, parent, opts)
   errors.check_self(self, meta, "create_differencing")
-  check_path(image, 1, "create_differencing")
-  check_path(parent, 2, "create_differencing")
+  arguments.path(image, 1, "create_differencing")
+  arguments.path(parent, 2, "create_differencing")
   opts = options.read(opts, options.create_differencing, 3,
     "create_differencing")
-  return started(core.create(self, "differencing", image, parent, opts))
+  return arguments.started(core.create(self, "differencing", image, parent, opts))
 end
 
 -- ---- reading and asking -------------------------------------------------
-
--- No system call can take a path with NUL, and C would read it up to there.
-local function check_existing(value, position, fname)
-  check_path(value, position, fname)
-  if value and value:find("\0", 1, true) then
-    local err = core.fail("E_INVALID_NAME", fname, "CHARACTER_FORBIDDEN")
-    err.path, err.actual, err.offset = value, 0, value:find("\0", 1, true) - 1
-    errors.raise(err)
-  end
-end
-
--- One path or a list of them, as a list; false stands for nil.
-local function check_paths(value, position, fname)
-  if type(value) ~= "table" then
-    if value ~= nil and type(value) ~= "string" then
-      errors.argument(position, fname,
-        "string or list of strings expected, got " .. type(value))
-    end
-    check_existing(value, position, fname)
-    return { value or false }
-  end
-  local list, n = {}, 0
-  for _ in pairs(value) do
-    n = n + 1
-  end
-  for i = 1, n do -- nil: other keys, or a hole
-    if type(value[i]) ~= "string" then
-      errors.argument(position, fname,
-        ("list of strings expected, got %s at [%d]"):format(type(value[i]), i))
-    end
-    check_existing(value[i], position, fname)
-    list[i] = value[i]
-  end
-  return list
-end
 
 ---Reads what one file says of itself. Opens no other file and takes no lock.
 ---Raises: E_POINTER, VM_E_APP_SHUTTING_DOWN, E_INVALID_NAME (a path with NUL), E_PATH_NOT_FOUND,
@@ -282,8 +234,8 @@ end
 ---@return lvhd.Info
 function engine:info(path)
   errors.check_self(self, meta, "info")
-  check_existing(path, 1, "info")
-  return started(core.read_info(self, path))[1]
+  arguments.existing(path, 1, "info")
+  return arguments.started(core.read_info(self, path))[1]
 end
 
 ---The infos of a disk and its parents, leaf to root. Where the chain breaks
@@ -297,26 +249,42 @@ end
 ---@return lvhd.Info[]
 function engine:chain(path, opts)
   errors.check_self(self, meta, "chain")
-  check_existing(path, 1, "chain")
+  arguments.existing(path, 1, "chain")
   opts = options.read(opts, options.chain, 2, "chain")
-  return started(core.read_chain(self, path, opts))
+  return arguments.started(core.read_chain(self, path, opts))
 end
 
----Opens a disk with its parents for reading. A parent that only a file names
----is opened where it lies in or under the leaf's folder or an entry of
----`parents`. To decide hop by hop yourself, give the files, leaf to root: then
----nothing else is opened.
+---Opens a disk with its parents, for reading or, with `write`, for writing.
+---A parent that only a file names is opened where it lies in or under the
+---leaf's folder or an entry of `parents`. To decide hop by hop yourself, give
+---the files, leaf to root: then nothing else is opened.
+---Until it is closed, nobody may move the blocks of its files or write its
+---parents, as far as locks are respected.
 ---Raises: as info, and what chain has in `.error`; a parent of another size is
 ---read as the format says; VM_E_WRONG_HD_IMAGE_TYPE (the list goes on behind a
----disk without parent).
+---disk without parent); E_SHARING_VIOLATION (IN_USE: someone writes a parent,
+---or is about to move blocks; `force` reads all the same).
+---With `write`, beside these: E_SHARING_VIOLATION (IN_USE: someone has the leaf
+---open, or writes a parent; OTHER_CHILDREN: `err.others` read from this disk;
+---JOURNAL_PENDING: a merge into it was interrupted), VM_E_FILE_READ_ONLY (no
+---write permission bit, for root too), VM_E_PARENT_MODIFIED,
+---VM_E_HD_IMAGE_ACCESS (JOURNAL_FOREIGN: a note beside the file that is not
+---its own). The leaf is locked until the disk is closed.
+---Writing to a disk ruins every child that was made of it: children are looked
+---for where `children_in` says, and no farther.
 ---@param path string|string[]
----@param opts? lvhd.OpenOptions
+---@param opts? lvhd.WriteOptions
 ---@return lvhd.Disk
 function engine:open(path, opts)
   errors.check_self(self, meta, "open")
-  local paths = check_paths(path, 1, "open")
+  local paths = arguments.paths(path, 1, "open")
   opts = options.read(opts, options.open, 2, "open")
-  return started(core.open(self, paths, opts, type(path) == "table"))
+  local exact = type(path) == "table"
+  local disk, err = core.open(self, paths, opts, exact)
+  if err and err.reason == "IN_USE" and handles.sweep() then
+    disk, err = core.open(self, paths, opts, exact)
+  end
+  return handles.add(arguments.started(disk, err))
 end
 
 ---Checks a file, or with `chain` its parents too: the result is a list of
@@ -328,9 +296,9 @@ end
 ---@return lvhd.Task
 function engine:check(path, opts)
   errors.check_self(self, meta, "check")
-  check_existing(path, 1, "check")
+  arguments.existing(path, 1, "check")
   opts = options.read(opts, options.check, 2, "check")
-  return started(core.check(self, path, opts))
+  return arguments.started(core.check(self, path, opts))
 end
 
 ---Finds the VHD files in and below the folders, by what they hold and not by
@@ -344,7 +312,7 @@ end
 ---@return lvhd.Task
 function engine:find(folders)
   errors.check_self(self, meta, "find")
-  return started(core.find(self, check_paths(folders, 1, "find")))
+  return arguments.started(core.find(self, arguments.paths(folders, 1, "find")))
 end
 
 ---Finds the differencing disks in and below the folders whose recorded parent,
@@ -355,9 +323,9 @@ end
 ---@return lvhd.Task
 function engine:children(parent, folders)
   errors.check_self(self, meta, "children")
-  check_existing(parent, 1, "children")
-  return started(core.children(self, parent,
-    check_paths(folders, 2, "children")))
+  arguments.existing(parent, 1, "children")
+  return arguments.started(core.children(self, parent,
+    arguments.paths(folders, 2, "children")))
 end
 
 -- ---- life ---------------------------------------------------------------
@@ -426,5 +394,6 @@ function M.new(opts, fname)
 end
 
 M.methods = engine
+M.meta = meta
 
 return M

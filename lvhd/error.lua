@@ -26,6 +26,8 @@ local M = {}
 ---@field actual? any what was found instead
 ---@field offset? integer byte offset in the file, or in the path
 ---@field layer? integer which disk of the chain; 1 is the leaf
+---@field others? string[] paths of the files that stand in the way: the other
+---children of a disk that was to be changed
 ---@field hint? string the one line that cures
 local meta = core.metatables.error
 

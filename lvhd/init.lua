@@ -6,6 +6,7 @@
 local core = require "lvhd.core"
 local errors = require "lvhd.error"
 local engines = require "lvhd.engine"
+require "lvhd.change"
 require "lvhd.task"
 require "lvhd.disk"
 
@@ -96,7 +97,7 @@ end
 
 ---As lvhd.Engine:open, on the default engine.
 ---@param path string|string[]
----@param opts? lvhd.OpenOptions
+---@param opts? lvhd.WriteOptions
 ---@return lvhd.Disk
 function lvhd.open(path, opts)
   return methods.open(lvhd.default_engine(), path, opts)
@@ -123,6 +124,57 @@ end
 ---@return lvhd.Task
 function lvhd.children(parent, folders)
   return methods.children(lvhd.default_engine(), parent, folders)
+end
+
+---As lvhd.Engine:convert, on the default engine.
+---@param source string
+---@param dest string
+---@param opts? lvhd.ConvertOptions
+---@return lvhd.Task
+function lvhd.convert(source, dest, opts)
+  return methods.convert(lvhd.default_engine(), source, dest, opts)
+end
+
+---As lvhd.Engine:merge, on the default engine.
+---@param child string
+---@param opts? lvhd.MergeOptions
+---@return lvhd.Task
+function lvhd.merge(child, opts)
+  return methods.merge(lvhd.default_engine(), child, opts)
+end
+
+---As lvhd.Engine:compact, on the default engine.
+---@param path string
+---@param opts? lvhd.CompactOptions
+---@return lvhd.Task
+function lvhd.compact(path, opts)
+  return methods.compact(lvhd.default_engine(), path, opts)
+end
+
+---As lvhd.Engine:resize, on the default engine.
+---@param path string
+---@param size integer|string
+---@param opts? lvhd.ResizeOptions
+---@return lvhd.Task
+function lvhd.resize(path, size, opts)
+  return methods.resize(lvhd.default_engine(), path, size, opts)
+end
+
+---As lvhd.Engine:relink, on the default engine.
+---@param child string
+---@param parent string
+---@param opts? lvhd.RelinkOptions
+---@return lvhd.Task
+function lvhd.relink(child, parent, opts)
+  return methods.relink(lvhd.default_engine(), child, parent, opts)
+end
+
+---As lvhd.Engine:repair, on the default engine.
+---@param path string
+---@param opts? lvhd.ChangeOptions
+---@return lvhd.Task
+function lvhd.repair(path, opts)
+  return methods.repair(lvhd.default_engine(), path, opts)
 end
 
 return lvhd

@@ -6,6 +6,7 @@
 -- which says so in its turn.
 
 local errors = require "lvhd.error"
+local size = require "lvhd.size"
 
 errors.own()
 
@@ -55,6 +56,33 @@ local function folders(value)
     out[i] = path
   end
   return out
+end
+
+-- The same, or false: none, and not even a look at those at hand.
+local function folders_or_none(value)
+  if value == false then
+    return false
+  end
+  local list, expected = folders(value)
+  return list, expected and expected .. " or false"
+end
+
+-- One path of a file that exists.
+local function path(value)
+  if type(value) == "string" and not value:find("\0", 1, true) then
+    return value
+  end
+  return nil, "path"
+end
+
+-- A size; what is too large for any use is left to the core.
+local function bytes(value)
+  local n = (type(value) == "number" or type(value) == "string")
+    and size.parse(value)
+  if n and n > 0 then
+    return n
+  end
+  return nil, 'size, as "1 MiB"'
 end
 
 local function depth(value)
@@ -135,6 +163,16 @@ local function names(value)
   return nil, 'one of "windows", "host"'
 end
 
+-- from_raw = true: the source is bytes and no more.
+local function from(value)
+  if value == "vhd" then
+    return false
+  elseif value == "raw" then
+    return true
+  end
+  return nil, 'one of "vhd", "raw"'
+end
+
 local function if_exists(value)
   if value == "keep" then
     return true
@@ -180,7 +218,16 @@ local opening = {
   max_depth = { depth, "max_depth" },
 }
 
-M.engine = with(with(shared, opening), {
+-- What changes the content of a disk looks for those that read from it.
+local search = { children_in = { folders_or_none, "children_in" } }
+
+-- In place: no new file, so nothing of names and folders.
+local changing = {
+  force = { boolean, "force" },
+  sync = shared.sync,
+}
+
+M.engine = with(with(with(shared, opening), search), {
   threads = { threads, "threads" },
   poll = { callable, "poll" },
   system = { system, "system" },
@@ -190,13 +237,33 @@ M.create_fixed = with(creators, { allocate = allocate })
 M.create_dynamic = with(creators, { block_size = block_size })
 M.create_differencing = M.create_dynamic
 M.chain = opening
-M.open = opening
+M.open = with(with(with(opening, search), changing), {
+  write = { boolean, "write" },
+})
 M.check = with(opening, {
   chain = { boolean, "chain" },
   data = { boolean, "data" },
   profile = { word { azure = 1, hyperv = 2, xenserver = 3, virtualbox = 4,
     ["7zip"] = 5 }, "profile" },
 })
+
+M.convert = with(with(creators, opening), {
+  from = { from, "from_raw" },
+  to = { word { raw = 1, fixed = 2, dynamic = 3, differencing = 4 }, "to" },
+  parent = { path, "parent" },
+  round = { bytes, "round" },
+  block_size = block_size,
+  allocate = allocate,
+})
+M.merge = with(with(with(opening, search), changing), {
+  into = { path, "into" },
+  children = { folders, "children" },
+  delete = { boolean, "delete" },
+})
+M.compact = with(opening, changing)
+M.resize = with(search, changing)
+M.relink = with(opening, changing)
+M.repair = changing
 
 -- Not for users to be pointed at.
 local unspoken = { system = true }

@@ -144,8 +144,9 @@ function task:progress()
 end
 
 ---Cancels.
----@return boolean will true: it will end as cancelled, `wait` raises E_ABORT
----and no new file is left; false: too late
+---@return boolean will true: it will end as cancelled, `wait` raises E_ABORT,
+---no new file is left, and a disk that was to be changed (in a merge: the
+---child) reads as before; false: too late
 function task:cancel()
   check(self, "cancel")
   return core.cancel(self)

@@ -53,8 +53,13 @@ describe("lvhd.engine #tsan", function()
         threads = 2, sync = "data", base = folder, long_paths = true,
         names = "host", preflight = false, poll = function() end,
         parents = { "/golden", "base.vhd" }, max_depth = 1024,
+        children_in = { "/vms", "more" },
       }
       assert.equal("userdata", type(engine))
+      for _, value in ipairs { "/vms", false } do
+        local other <close> = lvhd.engine { children_in = value }
+        assert.equal("userdata", type(other))
+      end
     end)
 
     it("may be absent", function()
@@ -68,7 +73,7 @@ describe("lvhd.engine #tsan", function()
       for wrong, right in pairs {
         thread = "threads", snyc = "sync", bas = "base", parent = "parents",
         longpaths = "long_paths", name = "names", preflihgt = "preflight",
-        pol = "poll",
+        pol = "poll", child_in = "children_in",
       } do
         local text = wrong_use(lvhd.engine, { [wrong] = true })
         assert.matches(wrong, text, 1, true)
@@ -77,14 +82,13 @@ describe("lvhd.engine #tsan", function()
       wrong_use(lvhd.engine, { "threads" })
       -- those of later versions are unknown until then
       wrong_use(lvhd.engine, { drives = {} })
-      wrong_use(lvhd.engine, { children_in = {} })
     end)
 
     it("of the wrong type are argument errors", function()
       for name, value in pairs {
         threads = "two", sync = 1, base = 7, long_paths = "yes",
         names = true, preflight = 0, poll = {}, parents = 5,
-        max_depth = "deep",
+        max_depth = "deep", children_in = true,
       } do
         assert.matches(name, wrong_use(lvhd.engine, { [name] = value }), 1,
           true)
@@ -93,6 +97,8 @@ describe("lvhd.engine #tsan", function()
         { "a", nil, "c" }, { [0] = "a" }, "a\0b", { {} } } do
         assert.matches("parents", wrong_use(lvhd.engine, { parents = list }),
           1, true)
+        assert.matches("children_in",
+          wrong_use(lvhd.engine, { children_in = list }), 1, true)
       end
       for _, depth in ipairs { 0, -1, 1025, 1.5, math.maxinteger } do
         wrong_use(lvhd.engine, { max_depth = depth })

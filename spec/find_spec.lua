@@ -199,7 +199,8 @@ describe("find", function()
     for _, errno in ipairs{ "EACCES", "EIO", "ENOENT", "EPERM" } do
       assert.equal(3, #with{ call = "openat", path = "one.vhd",
         errno = errno })
-      assert.equal(2, #with{ call = "openat", path = "a", errno = errno })
+      assert.equal(2, #with{ call = "openat", path = "a", errno = errno,
+        flags = test.O_DIRECTORY })
       assert.equal(3, #with{ call = "pread", at = "one.vhd", times = 0,
         errno = errno })
       assert.equal(2, #with{ call = "getdents", at = "vms/a", times = 0,

@@ -94,10 +94,7 @@ describe("an unknown option", function()
         { [wrong] = 1 })
       assert.is_truthy(err:find("'" .. right .. "'", 1, true), err)
     end
-    for _, option in ipairs{ "drives", "children_in" } do
-      expect.argument_error("'" .. option .. "'", lvhd.engine,
-        { [option] = {} })
-    end
+    expect.argument_error("'drives'", lvhd.engine, { drives = {} })
   end)
 end)
 

@@ -254,8 +254,8 @@ describe("lvhd.task #tsan", function()
       -- one write at a time: hold the next one, let the held one go
       local rule
       for _ = 1, 6 do
-        if not system:await(1, 5) then
-          break
+        while not system:await(1, 0.02) and not task:done() do
+          look()
         end
         look()
         local next_rule = system:hold { call = "pwritev" }

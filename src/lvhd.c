@@ -5,8 +5,10 @@
  */
 #include "lvhd.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -14,15 +16,18 @@
 #include "base/uuid.h"
 #include "image/disk.h"
 #include "io/env.h"
+#include "op/change.h"
 #include "op/check.h"
 #include "op/create.h"
+#include "op/inplace.h"
 #include "task/pool.h"
 
 struct lvhd_engine {
   struct lv_pool pool; /* first: a pool is its engine (waiter.c) */
   struct lv_env env;
   char *base;
-  char **parents; /* parent_count of them */
+  char **parents;     /* parent_count of them */
+  char **children_in; /* children_in_count of them */
   struct lvhd_engine_options opts;
 };
 
@@ -38,10 +43,15 @@ static int64_t engine_clock(const void *env) {
   return sys->monotonic(sys);
 }
 
+static void free_strings(char **list, size_t count) {
+  for (size_t i = 0; list && i < count; i++)
+    free(list[i]);
+  free(list);
+}
+
 static void free_engine(lvhd_engine *engine) {
-  for (size_t i = 0; engine->parents && i < engine->opts.parent_count; i++)
-    free(engine->parents[i]);
-  free(engine->parents);
+  free_strings(engine->parents, engine->opts.parent_count);
+  free_strings(engine->children_in, engine->opts.children_in_count);
   free(engine->base);
   free(engine);
 }
@@ -93,6 +103,22 @@ static int check_options(const struct lvhd_engine_options *opts,
                        opts->host_names == LVHD_YES, err);
 }
 
+static bool copy_strings(char ***out, const char *const **list,
+                         size_t count) {
+  char **copy = NULL;
+  if (count == 0)
+    return true;
+  copy = calloc(count, sizeof *copy);
+  *out = copy;
+  for (size_t i = 0; copy && i < count; i++) {
+    copy[i] = strdup((*list)[i]);
+    if (copy[i] == NULL)
+      return false;
+  }
+  *list = (const char *const *)copy;
+  return copy != NULL;
+}
+
 /* The strings of the options. */
 static int copy_options(lvhd_engine *engine, struct lvhd_error *err) {
   struct lvhd_engine_options *opts = &engine->opts;
@@ -102,15 +128,10 @@ static int copy_options(lvhd_engine *engine, struct lvhd_error *err) {
     good = engine->base != NULL;
     opts->base = engine->base;
   }
-  if (opts->parent_count > 0) {
-    engine->parents = calloc(opts->parent_count, sizeof *engine->parents);
-    good = good && engine->parents;
-    for (size_t i = 0; good && i < opts->parent_count; i++) {
-      engine->parents[i] = strdup(opts->parents[i]);
-      good = engine->parents[i] != NULL;
-    }
-    opts->parents = (const char *const *)engine->parents;
-  }
+  good = copy_strings(&engine->parents, &opts->parents, opts->parent_count) &&
+         copy_strings(&engine->children_in, &opts->children_in,
+                      opts->children_in_count) &&
+         good;
   return good ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
 }
 
@@ -291,6 +312,15 @@ static int resolve_open(const lvhd_engine *engine,
     r->parents = engine->opts.parents;
     r->parent_count = engine->opts.parent_count;
   }
+  if (!r->has_children_in) {
+    r->children_in = engine->opts.children_in;
+    r->children_in_count = engine->opts.children_in_count;
+    r->no_search = r->no_search || engine->opts.no_search;
+  }
+  if (r->sync == LVHD_SYNC_DEFAULT)
+    r->sync = engine->opts.sync;
+  if (r->sync > LVHD_SYNC_NONE)
+    return lv_fail(err, LVHD_E_INVALIDARG, LV_R_OPTION_UNKNOWN);
   if (r->max_depth == 0)
     r->max_depth = engine->opts.max_depth;
   if (r->max_depth > DEPTH_MAX)
@@ -359,10 +389,53 @@ static int open_chain(struct lv_chain *chain, lvhd_engine *engine,
   return lv_chain_given(chain, &engine->env, paths, count, r->max_depth, err);
 }
 
+/* A file that was changed between the look and the lock is looked at again. */
+#define OPENINGS 3
+
+static int open_locked(struct lv_chain *chain, lvhd_engine *engine,
+                       const char *const *paths, size_t count,
+                       const struct lvhd_open_options *r,
+                       struct lvhd_error *err) {
+  struct lvhd_error why = LVHD_ERROR_INIT;
+  int code = 0;
+  for (int i = 0; i < OPENINGS; i++) {
+    lvhd_error_clear(&why);
+    code = open_chain(chain, engine, paths, count, r, &why);
+    if (code == 0)
+      code = lv_ready_to_open(chain, &engine->env, r, &why);
+    if (code == 0)
+      return 0;
+    lv_chain_close(chain, &engine->env);
+    if (why.reason != LV_R_SOURCE_CHANGED)
+      break;
+  }
+  if (err) {
+    lvhd_error_clear(err);
+    *err = why;
+  } else {
+    lvhd_error_clear(&why);
+  }
+  return code;
+}
+
+static int open_disk(struct lv_disk **out, lvhd_engine *engine,
+                     const char *const *paths, size_t count,
+                     const struct lvhd_open_options *r,
+                     struct lvhd_error *err) {
+  struct lv_chain chain = {0};
+  int code = open_locked(&chain, engine, paths, count, r, err);
+  if (code == 0)
+    code = lv_disk_new(out, &engine->env, &chain, err);
+  if (code == 0 && !r->write)
+    lv_disk_watch(*out);
+  else if (code == 0)
+    code = lv_disk_make_writable(*out, r->sync, err);
+  return code;
+}
+
 int lvhd_disk_open(lvhd_engine *engine, const char *const *paths,
                    size_t count, const struct lvhd_open_options *opts,
                    lvhd_disk **out, struct lvhd_error *err) {
-  struct lv_chain chain = {0};
   struct lvhd_open_options r;
   lvhd_disk *disk = calloc(1, sizeof *disk);
   int code = lv_pool_check(&engine->pool, err);
@@ -374,10 +447,10 @@ int lvhd_disk_open(lvhd_engine *engine, const char *const *paths,
   if (code == 0)
     code = resolve_open(engine, opts, &r, err);
   if (code == 0)
-    code = open_chain(&chain, engine, paths, count, &r, err);
-  if (code == 0)
-    code = lv_disk_new(&disk->disk, &engine->env, &chain, err);
+    code = open_disk(&disk->disk, engine, paths, count, &r, err);
   if (code != 0) {
+    if (disk)
+      lv_disk_free(disk->disk);
     free(disk);
     return finish(err, code, "open", count > 0 ? paths[0] : NULL);
   }
@@ -419,10 +492,74 @@ int lvhd_disk_chain(lvhd_disk *disk, lvhd_infos **out,
   return finish(err, code, "chain", leaf_path(disk));
 }
 
+/* A file that grows beyond the limit of the process sends a signal that would
+ * end the program: it waits, and is taken away, while the caller's thread is
+ * ours. */
+static void hold_signal(sigset_t *before) {
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, SIGXFSZ);
+  pthread_sigmask(SIG_BLOCK, &one, before);
+}
+
+static void release_signal(const sigset_t *before) {
+  const struct timespec now = {0, 0};
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, SIGXFSZ);
+  if (!sigismember(before, SIGXFSZ))
+    while (sigtimedwait(&one, NULL, &now) == SIGXFSZ)
+      ;
+  pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+static int not_forked(const lvhd_disk *disk, struct lvhd_error *err) {
+  return lv_pool_forked(&disk->engine->pool)
+           ? lv_fail(err, LVHD_E_HANDLE, LV_R_FORKED)
+           : 0;
+}
+
+int lvhd_disk_write(lvhd_disk *disk, const void *buf, size_t n,
+                    uint64_t offset, struct lvhd_error *err) {
+  sigset_t before;
+  int code = not_forked(disk, err);
+  if (code == 0) {
+    hold_signal(&before);
+    code = lv_disk_write(disk->disk, buf, n, offset, err);
+    release_signal(&before);
+  }
+  return finish(err, code, "write", leaf_path(disk));
+}
+
+int lvhd_disk_flush(lvhd_disk *disk, struct lvhd_error *err) {
+  sigset_t before;
+  int code = not_forked(disk, err);
+  if (code == 0) {
+    hold_signal(&before);
+    code = lv_disk_flush(disk->disk, err);
+    release_signal(&before);
+  }
+  return finish(err, code, "flush", leaf_path(disk));
+}
+
+int lvhd_disk_finish(lvhd_disk *disk, struct lvhd_error *err) {
+  sigset_t before;
+  int code = 0;
+  if (lv_pool_forked(&disk->engine->pool))
+    return 0; /* the parent's to finish */
+  hold_signal(&before);
+  code = lv_disk_finish(disk->disk, err);
+  release_signal(&before);
+  return finish(err, code, "close", leaf_path(disk));
+}
+
 void lvhd_disk_close(lvhd_disk *disk) {
   lvhd_engine *engine = NULL;
   if (disk == NULL)
     return;
+  if (lvhd_disk_finish(disk, NULL) != 0) {
+    /* nobody asked */
+  }
   engine = disk->engine;
   lv_disk_free(disk->disk);
   free(disk);
@@ -484,6 +621,120 @@ int lvhd_children(lvhd_engine *engine, const char *parent,
                   const char *const *folders, size_t count, lvhd_task **out,
                   struct lvhd_error *err) {
   return find(engine, &lv_children, parent, folders, count, out, err);
+}
+
+/* ---- changing -------------------------------------------------------- */
+
+/* What every such call checks first. */
+static int begin_change(lvhd_engine *engine, const char *path,
+                        const struct lvhd_open_options *opts,
+                        struct lvhd_open_options *r, struct lvhd_error *err) {
+  int code =
+    path ? 0 : lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
+  if (code == 0)
+    code = resolve_open(engine, opts, r, err);
+  return code == 0 ? lv_pool_check(&engine->pool, err) : code;
+}
+
+static int start_change(lvhd_engine *engine, int code,
+                        const struct lv_verb *verb, void *args,
+                        const char *path, lvhd_task **out,
+                        struct lvhd_error *err) {
+  if (code == 0)
+    return lv_pool_start(&engine->pool, verb, args, out, err);
+  return finish(err, code, verb->name, path);
+}
+
+int lvhd_convert(lvhd_engine *engine, const char *source, const char *dest,
+                 const struct lvhd_convert_options *opts, lvhd_task **out,
+                 struct lvhd_error *err) {
+  struct lvhd_convert_options r = {0};
+  void *args = NULL;
+  int code = 0;
+  *out = NULL;
+  if (opts)
+    r = *opts;
+  r.create = resolve(engine, opts ? &opts->create : NULL);
+  if (r.to == 0)
+    r.to = LVHD_DYNAMIC;
+  if (source == NULL)
+    code = lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
+  else if (dest == NULL)
+    code = lv_fail(err, LVHD_E_POINTER, LV_R_IMAGE_NIL);
+  else if (!known_values(&r.create) || r.to > LVHD_DIFFERENCING)
+    code = lv_fail(err, LVHD_E_INVALIDARG, LV_R_OPTION_UNKNOWN);
+  if (code == 0)
+    code = begin_change(engine, source, opts ? &opts->open : NULL, &r.open,
+                        err);
+  if (code == 0)
+    code = lv_convert_args(&args, &engine->env, source, dest, &r, err);
+  return start_change(engine, code, &lv_convert, args, dest, out, err);
+}
+
+int lvhd_merge(lvhd_engine *engine, const char *child,
+               const struct lvhd_merge_options *opts, lvhd_task **out,
+               struct lvhd_error *err) {
+  struct lvhd_merge_options r = {0};
+  void *args = NULL;
+  int code = 0;
+  *out = NULL;
+  if (opts)
+    r = *opts;
+  code =
+    begin_change(engine, child, opts ? &opts->open : NULL, &r.open, err);
+  if (code == 0)
+    code = lv_merge_args(&args, &engine->env, child, &r, err);
+  return start_change(engine, code, &lv_merge, args, child, out, err);
+}
+
+int lvhd_compact(lvhd_engine *engine, const char *path,
+                 const struct lvhd_open_options *opts, lvhd_task **out,
+                 struct lvhd_error *err) {
+  struct lvhd_open_options r;
+  void *args = NULL;
+  int code = begin_change(engine, path, opts, &r, err);
+  *out = NULL;
+  if (code == 0)
+    code = lv_compact_args(&args, &engine->env, path, &r, err);
+  return start_change(engine, code, &lv_compact, args, path, out, err);
+}
+
+int lvhd_resize(lvhd_engine *engine, const char *path, int64_t size,
+                const struct lvhd_open_options *opts, lvhd_task **out,
+                struct lvhd_error *err) {
+  struct lvhd_open_options r;
+  void *args = NULL;
+  int code = begin_change(engine, path, opts, &r, err);
+  *out = NULL;
+  if (code == 0)
+    code = lv_resize_args(&args, &engine->env, path, size, &r, err);
+  return start_change(engine, code, &lv_resize, args, path, out, err);
+}
+
+int lvhd_relink(lvhd_engine *engine, const char *child, const char *parent,
+                const struct lvhd_open_options *opts, lvhd_task **out,
+                struct lvhd_error *err) {
+  struct lvhd_open_options r;
+  void *args = NULL;
+  int code = begin_change(engine, child, opts, &r, err);
+  *out = NULL;
+  if (code == 0 && parent == NULL)
+    code = lv_fail(err, LVHD_E_POINTER, LV_R_PARENT_NIL);
+  if (code == 0)
+    code = lv_relink_args(&args, &engine->env, child, parent, &r, err);
+  return start_change(engine, code, &lv_relink, args, child, out, err);
+}
+
+int lvhd_repair(lvhd_engine *engine, const char *path,
+                const struct lvhd_open_options *opts, lvhd_task **out,
+                struct lvhd_error *err) {
+  struct lvhd_open_options r;
+  void *args = NULL;
+  int code = begin_change(engine, path, opts, &r, err);
+  *out = NULL;
+  if (code == 0)
+    code = lv_repair_args(&args, &engine->env, path, &r, err);
+  return start_change(engine, code, &lv_repair, args, path, out, err);
 }
 
 void lvhd_uuid_text(const uint8_t uuid[16], char out[37]) {

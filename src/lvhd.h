@@ -23,7 +23,7 @@
  *
  * Errors.  A function that can fail returns an enum lvhd_code: 0 (LVHD_S_OK)
  * or the code, in which case *err is filled.  `err` may be NULL where the
- * code is enough.  *err begins as LVHD_ERROR_INIT; a filled one owns two
+ * code is enough.  *err begins as LVHD_ERROR_INIT; a filled one owns
  * strings: lvhd_error_clear().
  * Every free function accepts NULL.
  *
@@ -36,8 +36,9 @@
  * at once, and a task that has not ended has LVHD_E_HANDLE for an error.
  *
  * Caveats
- *   - A differencing disk is as good as its parent: whoever writes to the
- *     parent ruins every child of it.  lvhd never writes to a parent.
+ *   - Changing a disk ruins every child of it that nobody told of.  lvhd looks
+ *     for children where children_in says and in the folders of the chain's
+ *     own files, before it changes what a disk reads, and nowhere else.
  *   - QEMU opens differencing disks without a word and reads zeros where
  *     the parent's data should be.
  *   - A program that unloads shared objects: liblvhd and the Lua module are
@@ -145,9 +146,11 @@ struct lvhd_error {
   unsigned layer;      /* of a chain, 1 is the leaf; 0: none */
   char *path;          /* the image that the call was about */
   char *parent;        /* its parent, where the call has one */
+  char *others;        /* files that stand in the way (OTHER_CHILDREN): paths,
+                          each ended by a NUL, and one NUL more */
 };
 #define LVHD_ERROR_INIT                                                      \
-  {0, 0, 0, 0, NULL, NULL, 0, 0, 0, {0}, {0}, 0, NULL, NULL}
+  {0, 0, 0, 0, NULL, NULL, 0, 0, 0, {0}, {0}, 0, NULL, NULL, NULL}
 
 /* Frees what the error owns and makes it LVHD_ERROR_INIT again. */
 LVHD_API void lvhd_error_clear(struct lvhd_error *err);
@@ -202,6 +205,11 @@ struct lvhd_engine_options {
                                    beside the leaf's folder; NULL: none */
   size_t parent_count;
   unsigned max_depth;           /* longest chain; 0: 64; at most 1024 */
+  const char *const *children_in; /* folders, with all below them, that are
+                                   searched for other children before a disk
+                                   is changed, beside those at hand */
+  size_t children_in_count;
+  bool no_search;               /* not even those at hand */
   const void *system;           /* tests only: a struct lv_sys; or NULL */
 };
 
@@ -252,7 +260,13 @@ LVHD_API lvhd_task *lvhd_engine_lost(lvhd_engine *engine);
 
 /* ---- creating -------------------------------------------------------- */
 
-enum lvhd_type { LVHD_FIXED = 2, LVHD_DYNAMIC = 3, LVHD_DIFFERENCING = 4 };
+/* As in the footer; no footer says LVHD_RAW: bytes of a disk and no more. */
+enum lvhd_type {
+  LVHD_RAW = 1,
+  LVHD_FIXED = 2,
+  LVHD_DYNAMIC = 3,
+  LVHD_DIFFERENCING = 4
+};
 
 enum lvhd_allocate {
   LVHD_ALLOCATE_DEFAULT, /* sparse */
@@ -270,7 +284,7 @@ struct lvhd_create_options {
                                     less the umask */
   int64_t block_size;            /* bytes: 2 MiB or 512 KiB, or what the
                                     parent has; otherwise 2 MiB or that */
-  enum lvhd_allocate allocate;   /* fixed disks only */
+  enum lvhd_allocate allocate;   /* fixed disks, and raw ones of convert */
   bool keep;                     /* an existing file that is the disk asked
                                     for is success with created == false */
   enum lvhd_sync sync;           /* these five: 0 or NULL is as the engine */
@@ -343,7 +357,8 @@ struct lvhd_info {
   const char *path;         /* absolute, as it really is */
   enum lvhd_type type;
   uint64_t size;            /* bytes the guest sees */
-  uint64_t original_size;   /* bytes, when it was created */
+  uint64_t original_size;   /* bytes, when it was created, or
+                               resized by lvhd */
   uint64_t file_size;       /* length of the file in bytes */
   uint32_t block_size;      /* bytes; 0 for fixed disks */
   uint32_t blocks;          /* entries of the BAT */
@@ -394,6 +409,14 @@ struct lvhd_open_options {
   bool exact;                 /* lvhd_disk_open: the paths are the chain, even
                                  one path */
   unsigned max_depth;
+  /* what follows counts where something is changed */
+  bool write;                 /* lvhd_disk_open: the leaf may be written */
+  bool force;                 /* see "changing a disk" */
+  const char *const *children_in; /* as in the engine's options */
+  size_t children_in_count;
+  bool has_children_in;       /* children_in counts, an empty list too */
+  bool no_search;
+  enum lvhd_sync sync;        /* how durable what was changed is at the end */
 };
 
 /* Reads what one file says: opens no other, takes no lock.  Blocking.
@@ -460,6 +483,31 @@ LVHD_API LVHD_NODISCARD int lvhd_disk_extent(lvhd_disk *disk,
                                              struct lvhd_extent *out,
                                              struct lvhd_error *err);
 
+/* Writes n bytes at any offset into the leaf of a disk that was opened with
+ * `write`.  All of them, or an error; what a failed write leaves in the bytes
+ * that it was to change is not known, all others are as before.  What is
+ * written is read back at once through this disk, by others after a flush.
+ * Errors: E_ACCESSDENIED (NOT_WRITABLE), E_INVALIDARG (WRITE_PAST_END: beyond
+ * the disk, and nothing was written), E_DISK_FULL,
+ * VM_E_FILE_TOO_LARGE_FOR_VOLUME, VM_E_INVALID_HD_FILE, DISP_E_EXCEPTION,
+ * E_OUTOFMEMORY, E_HANDLE.  After a flush that failed, lvhd_disk_flush or one
+ * that a write needed, the disk takes no more writes: each fails with the same
+ * code, since nobody knows what is on the device. */
+LVHD_API LVHD_NODISCARD int lvhd_disk_write(lvhd_disk *disk, const void *buf,
+                                            size_t n, uint64_t offset,
+                                            struct lvhd_error *err);
+
+/* Everything written so far is in the file, and durable but with
+ * LVHD_SYNC_NONE.  Errors: as lvhd_disk_write. */
+LVHD_API LVHD_NODISCARD int lvhd_disk_flush(lvhd_disk *disk,
+                                            struct lvhd_error *err);
+
+/* Flushes, gives back the room that was reserved, and lets go of the locks:
+ * nothing can be read or written any more.  Before lvhd_disk_close, which does
+ * the same and tells nobody of a failure. */
+LVHD_API LVHD_NODISCARD int lvhd_disk_finish(lvhd_disk *disk,
+                                             struct lvhd_error *err);
+
 /* The infos of the open files, leaf to root. */
 LVHD_API LVHD_NODISCARD int lvhd_disk_chain(lvhd_disk *disk,
                                             lvhd_infos **out,
@@ -506,6 +554,113 @@ LVHD_API LVHD_NODISCARD int
 lvhd_children(lvhd_engine *engine, const char *parent,
               const char *const *folders, size_t count, lvhd_task **out,
               struct lvhd_error *err);
+
+/* ---- changing a disk ------------------------------------------------- */
+
+/* Verbs that change files in place.  Until such a verb has succeeded the
+ * image (in a merge: the child) reads as before, whatever happens; it can be
+ * run again.  A note beside the file (.NAME.lvhd-journal) tells of work that
+ * is under way.  Errors of all of them:
+ *   E_SHARING_VIOLATION    IN_USE: locked by someone, QEMU too;
+ *                          OTHER_CHILDREN: disks that read from this one
+ *                          would be ruined (err.others; force overrides);
+ *                          SAVED_STATE; JOURNAL_PENDING: another operation
+ *                          was interrupted and is to be run again (force)
+ *   VM_E_FILE_READ_ONLY    no write permission bit, for root too
+ *   VM_E_WRONG_HD_IMAGE_TYPE
+ *   VM_E_PARENT_MODIFIED   the parent's time is not the recorded one (force)
+ *   E_ACCESSDENIED         its times cannot be set (force)
+ *   VM_E_HD_IMAGE_ACCESS   JOURNAL_FOREIGN: a note that does not fit the file
+ *   and what opening a chain gives. */
+
+struct lvhd_convert_options {
+  struct lvhd_create_options create;
+  struct lvhd_open_options open; /* of the source */
+  bool from_raw;                 /* the source is raw; else a VHD */
+  enum lvhd_type to;             /* 0: LVHD_DYNAMIC */
+  const char *parent;            /* of a differencing disk */
+  int64_t round;                 /* the size is rounded up to a multiple of so
+                                    many bytes (a power of two from 512); 0:
+                                    not at all */
+};
+
+/* Makes a new image with the content of source (a child: with its parents').
+ * dest obeys the rules of new files (relative: to the folder of an absolute
+ * source), source is taken as open(2) takes it, and is only read; a reader's
+ * lock on all its files keeps others from writing meanwhile.  Zeros become
+ * holes, or blocks and sectors that are not there; of a differencing disk what
+ * reads as the parent's is not there.  Progress: bytes of the new disk.
+ * Errors beside those of creating: what opening a chain gives, with the file
+ * in err.path; E_POINTER/NO_PARENT_GIVEN; E_INVALIDARG (PARENT_NOT_WANTED,
+ * ROUND_RANGE, SIZE_UNALIGNED); VM_E_HD_IMAGE_OPEN_FAIL/PARENT_SIZE;
+ * E_SHARING_VIOLATION (IN_USE, SOURCE_CHANGED); DISP_E_EXCEPTION/FILE_CUT.
+ * A VHD has from 3 MiB to 2,040 GiB, the latter too; a raw file any size. */
+LVHD_API LVHD_NODISCARD int
+lvhd_convert(lvhd_engine *engine, const char *source, const char *dest,
+             const struct lvhd_convert_options *opts, lvhd_task **out,
+             struct lvhd_error *err);
+
+struct lvhd_merge_options {
+  struct lvhd_open_options open;
+  const char *into;             /* an ancestor; NULL: the parent */
+  const char *const *children;  /* those of the child, to be reattached */
+  size_t child_count;
+  bool remove;                  /* the files that were merged */
+};
+
+/* Folds a differencing disk into its parent, or into a farther ancestor with
+ * all that lie between.  The info is the target's. */
+LVHD_API LVHD_NODISCARD int
+lvhd_merge(lvhd_engine *engine, const char *child,
+           const struct lvhd_merge_options *opts, lvhd_task **out,
+           struct lvhd_error *err);
+
+/* Dynamic: blocks of zeros go.  Differencing: blocks that read as the
+ * parent's.  The file becomes shorter, its content and its time stay. */
+LVHD_API LVHD_NODISCARD int
+lvhd_compact(lvhd_engine *engine, const char *path,
+             const struct lvhd_open_options *opts, lvhd_task **out,
+             struct lvhd_error *err);
+
+/* A new size in bytes.  VM_E_IMAGE_SIZE_TOO_SMALL/DATA_BEYOND (offset: the
+ * last byte that is not zero) where data would be cut off. */
+LVHD_API LVHD_NODISCARD int
+lvhd_resize(lvhd_engine *engine, const char *path, int64_t size,
+            const struct lvhd_open_options *opts, lvhd_task **out,
+            struct lvhd_error *err);
+
+/* Another file as parent: identifier, time, name and locators (W2ru and MacX;
+ * the others of old would name the old parent, and go).  The parent is taken as
+ * open(2) takes it, its own parents as opts says.  For a parent that moved, or
+ * whose time alone has changed: what it holds is not compared.  Errors beside:
+ *   VM_E_PARENT_CHILD_ID_MISMATCH  another disk (force)
+ *   VM_E_HD_IMAGE_OPEN_FAIL        CHAIN_CYCLE, CHAIN_TOO_DEEP, PARENT_SIZE:
+ *                                  force does not help
+ *   E_INVALID_NAME                 NAME_UNFINDABLE: a `\` in the way to it, or
+ *                                  no UTF-8
+ *   E_BUFFER_OVERFLOW              LOCATOR_TOO_LONG: the way, or the room in
+ *                                  the head of the child, which moves no block
+ *   E_PATH_NOT_FOUND               the parent is not there
+ *   VM_E_INVALID_HD_FILE           it is damaged, or its identifier is nil
+ * Findings of the info: LOCATOR_LEFT_OUT, where MacX found no room. */
+LVHD_API LVHD_NODISCARD int
+lvhd_relink(lvhd_engine *engine, const char *child, const char *parent,
+            const struct lvhd_open_options *opts, lvhd_task **out,
+            struct lvhd_error *err);
+
+/* Footer and its copy from one another (the one at the end wins), 511 bytes
+ * made 512, the geometry from the size, the padding of the BAT.  Findings of
+ * the info tell what was done: REPAIRED_FOOTER, _COPY, _GEOMETRY, _PADDING; a
+ * sound file is not written to.  A fixed disk has no copy to be had.  Blocks
+ * outside of the file or over one another, a damaged header, no whole footer:
+ * VM_E_INVALID_HD_FILE, and nothing is changed.
+ * XenServer overwrites the footer at the end (with bytes C7) while it has a
+ * disk open, and takes no locks that could be seen: whoever repairs such a
+ * file must know that nobody uses it. */
+LVHD_API LVHD_NODISCARD int
+lvhd_repair(lvhd_engine *engine, const char *path,
+            const struct lvhd_open_options *opts, lvhd_task **out,
+            struct lvhd_error *err);
 
 /* ---- tasks ----------------------------------------------------------- */
 

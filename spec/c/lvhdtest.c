@@ -18,6 +18,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <grp.h>
+#include <linux/fs.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -25,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -41,8 +43,9 @@
 #define CALLS(X)                                                              \
   X(openat) X(openat2) X(dupfd) X(close) X(fstat) X(fstatat) X(fstatfs)       \
   X(readlink) X(realpath)                                                     \
-  X(pread) X(pwritev) X(getdents) X(lseek) X(ftruncate) X(fallocate) X(fsync) X(syncfs)  \
-  X(getlk) X(futimens) X(fchmod) X(linkat) X(renameat2) X(unlinkat)          \
+  X(pread) X(pwritev) X(copy) X(clone) X(getdents) X(lseek) X(ftruncate)      \
+  X(fallocate) X(fsync) X(syncfs) X(fdatasync) X(getlk) X(setlk) X(futimens)  \
+  X(fchmod) X(linkat) X(renameat2) X(unlinkat)          \
   X(mkdirat) X(getrlimit) X(getrandom) X(monotonic) X(now)
 
 #define CALL_ENUM(name) CALL_##name,
@@ -417,6 +420,33 @@ static int t_fsync(const struct lv_sys *sys, int fd) {
 
 static int t_syncfs(const struct lv_sys *sys, int fd) {
   RUN(int, CALL(syncfs, .fd = fd), syncfs(fd));
+}
+
+static int t_fdatasync(const struct lv_sys *sys, int fd) {
+  RUN(int, CALL(fdatasync, .fd = fd), fdatasync(fd));
+}
+
+static int t_setlk(const struct lv_sys *sys, int fd, struct flock *lock) {
+  RUN(int,
+      CALL(setlk, .fd = fd, .offset = lock->l_start, .length = lock->l_len),
+      fcntl(fd, F_OFD_SETLK, lock));
+}
+
+static ssize_t t_copy(const struct lv_sys *sys, int from, off_t from_at,
+                      int to, off_t to_at, size_t n) {
+  RUN(ssize_t,
+      CALL(copy, .fd = to, .offset = to_at, .length = (int64_t)n),
+      copy_file_range(from, &from_at, to, &to_at, at_most(n, v.bytes), 0));
+}
+
+static int t_clone(const struct lv_sys *sys, int from, off_t from_at,
+                   size_t n, int to, off_t to_at) {
+  struct file_clone_range range = {.src_fd = from,
+                                   .src_offset = (uint64_t)from_at,
+                                   .src_length = n,
+                                   .dest_offset = (uint64_t)to_at};
+  RUN(int, CALL(clone, .fd = to, .offset = to_at, .length = (int64_t)n),
+      ioctl(to, FICLONERANGE, &range));
 }
 
 static int t_getlk(const struct lv_sys *sys, int fd, struct flock *lock) {
@@ -1211,7 +1241,8 @@ static const struct {
   const char *name;
   unsigned value;
 } constants[] = {
-    {"O_TMPFILE", O_TMPFILE},         {"O_CREAT", O_CREAT},
+    {"O_DIRECTORY", O_DIRECTORY},   {"O_TMPFILE", O_TMPFILE},
+         {"O_CREAT", O_CREAT},
     {"O_CLOEXEC", O_CLOEXEC},         {"O_NONBLOCK", O_NONBLOCK},
     {"AT_EMPTY_PATH", AT_EMPTY_PATH}, {"AT_REMOVEDIR", AT_REMOVEDIR},
     {"SIGINT", SIGINT},               {"SIGKILL", SIGKILL},

@@ -392,6 +392,11 @@ static int mem_getlk(const struct lv_sys *sys, int fd, struct flock *lock) {
   return node_of(mem_of(sys), fd) < 0 ? -1 : 0;
 }
 
+static int mem_setlk(const struct lv_sys *sys, int fd, struct flock *lock) {
+  (void)lock;
+  return node_of(mem_of(sys), fd) < 0 ? -1 : 0;
+}
+
 static int mem_getrlimit(const struct lv_sys *sys, int what,
                          struct rlimit *limit) {
   (void)sys, (void)what;
@@ -423,6 +428,7 @@ void mem_init(struct mem *mem) {
                               .pread = mem_pread,
                               .lseek = mem_lseek,
                               .getlk = mem_getlk,
+                              .setlk = mem_setlk,
                               .getrlimit = mem_getrlimit,
                               .monotonic = mem_monotonic,
                               .now = mem_now}};

@@ -46,6 +46,7 @@ tests() {
   need qemu-utils has qemu-nbd
   need mtools has mcopy
   need dosfstools has mkfs.vfat
+  need xfsprogs has mkfs.xfs
   need strace has strace
   need util-linux has setarch
   need util-linux has unshare

@@ -111,6 +111,7 @@ void lvhd_error_clear(struct lvhd_error *err) {
     return;
   free(err->path);
   free(err->parent);
+  free(err->others);
   *err = (struct lvhd_error)LVHD_ERROR_INIT;
 }
 
@@ -153,15 +154,32 @@ void lv_error_parent(struct lvhd_error *err, const char *parent) {
     set_text(&err->parent, parent);
 }
 
+void lv_error_other(struct lvhd_error *err, const char *path) {
+  size_t had = 0, n = strlen(path) + 1;
+  char *grown = NULL;
+  if (err == NULL)
+    return;
+  while (err->others != NULL && err->others[had] != '\0')
+    had += strlen(err->others + had) + 1;
+  grown = realloc(err->others, had + n + 1);
+  if (grown == NULL)
+    return; /* the error stands without it */
+  memcpy(grown + had, path, n);
+  grown[had + n] = '\0';
+  err->others = grown;
+}
+
 /* ---- errno x step -> code -------------------------------------------- */
 
 enum {
   FOLDER = 1u << LV_STEP_FOLDER,
   FILE_ = 1u << LV_STEP_FILE,
   CREATE = 1u << LV_STEP_CREATE,
+  PLACE = 1u << LV_STEP_INPLACE,
   OTHER = 1u << LV_STEP_OTHER,
+  EXIST = FILE_ | PLACE,
   NEW = FOLDER | CREATE,       /* the way to a new file */
-  PATH = FOLDER | FILE_ | CREATE,
+  PATH = FOLDER | FILE_ | CREATE | PLACE,
   ANY = PATH | OTHER
 };
 
@@ -173,11 +191,15 @@ static const struct errno_row {
   enum lvhd_code code;
   enum lv_reason reason;
 } errno_rows[] = {
+  {EACCES,       PLACE, LVHD_VM_E_FILE_READ_ONLY,  LV_R_NONE},
+  {EPERM,        PLACE, LVHD_VM_E_FILE_READ_ONLY,  LV_R_NONE},
+  {EROFS,        PLACE, LVHD_VM_E_FILE_READ_ONLY,  LV_R_NONE},
   {EACCES,       PATH,  LVHD_E_ACCESSDENIED,       LV_R_NONE},
   {EPERM,        PATH,  LVHD_E_ACCESSDENIED,       LV_R_NONE},
   {EROFS,        PATH,  LVHD_E_ACCESSDENIED,       LV_R_NONE},
   {ENOENT,       FILE_, LVHD_E_PATH_NOT_FOUND,     LV_R_FILE_MISSING},
   {ENOENT,       NEW,   LVHD_E_PATH_NOT_FOUND,     LV_R_FOLDER_MISSING},
+  {ENOENT,       PLACE, LVHD_E_PATH_NOT_FOUND,     LV_R_FILE_MISSING},
   {ENOTDIR,      PATH,  LVHD_E_PATH_NOT_FOUND,     LV_R_NOT_A_FOLDER},
   {ELOOP,        PATH,  LVHD_E_PATH_NOT_FOUND,     LV_R_NOT_A_FOLDER},
   {ENAMETOOLONG, PATH,  LVHD_E_BUFFER_OVERFLOW,    LV_R_NONE},
@@ -185,12 +207,12 @@ static const struct errno_row {
   {ENOSPC,       PATH,  LVHD_E_DISK_FULL,          LV_R_NONE},
   {EDQUOT,       PATH,  LVHD_E_DISK_FULL,          LV_R_NONE},
   {EFBIG,        PATH,  LVHD_VM_E_FILE_TOO_LARGE_FOR_VOLUME, LV_R_NONE},
-  {EISDIR,       FILE_, LVHD_VM_E_INVALID_HD_FILE, LV_R_NOT_REGULAR},
-  {ENXIO,        FILE_, LVHD_VM_E_INVALID_HD_FILE, LV_R_NOT_REGULAR},
+  {EISDIR,       EXIST, LVHD_VM_E_INVALID_HD_FILE, LV_R_NOT_REGULAR},
+  {ENXIO,        EXIST, LVHD_VM_E_INVALID_HD_FILE, LV_R_NOT_REGULAR},
   {EBUSY,        PATH,  LVHD_E_SHARING_VIOLATION,  LV_R_NONE},
   {ETXTBSY,      PATH,  LVHD_E_SHARING_VIOLATION,  LV_R_NONE},
   /* a lease that its holder has to give back first */
-  {EAGAIN,       FILE_, LVHD_E_SHARING_VIOLATION,  LV_R_IN_USE},
+  {EAGAIN,       EXIST, LVHD_E_SHARING_VIOLATION,  LV_R_IN_USE},
   {EMFILE,       ANY,   LVHD_VM_E_OUT_OF_RESOURCE, LV_R_NONE},
   {ENFILE,       ANY,   LVHD_VM_E_OUT_OF_RESOURCE, LV_R_NONE},
   {ENOMEM,       ANY,   LVHD_E_OUTOFMEMORY,        LV_R_NONE},
@@ -262,7 +284,7 @@ static bool is_exact(int reason) {
   return reason == LV_R_BLOCK_SIZE || reason == LV_R_FIXED_LENGTH ||
          reason == LV_R_FOOTER_CORRUPT || reason == LV_R_HEADER_CORRUPT ||
          reason == LV_R_DISK_TYPE || reason == LV_R_PARENT_SIZE ||
-         reason == LV_R_PARENT_TIME;
+         reason == LV_R_PARENT_TIME || reason == LV_R_SOURCE_CHANGED;
 }
 
 /* The reasons whose numbers a caller may give below zero. */
@@ -285,6 +307,8 @@ static void add_number(struct text *t, const struct lvhd_error *err,
   add(t, "%s", after);
   t->joint = ", ";
 }
+
+#define OTHERS_TOLD 3 /* paths in one sentence */
 
 /* ": at least 8388608 needed, 4096 found, at byte 48" */
 static void add_numbers(struct text *t, const struct lvhd_error *err) {
@@ -325,6 +349,24 @@ static void add_uuids(struct text *t, const struct lvhd_error *err) {
   t->joint = ", ";
 }
 
+/* ": '/vms/a.vhd', '/vms/b.vhd' and 3 more"; instead of their number. */
+static void add_others(struct text *t, struct lvhd_error const *err) {
+  const char *at = err->others;
+  size_t told = 0, more = 0;
+
+  for (; at != NULL && *at != '\0'; at += strlen(at) + 1) {
+    if (told == OTHERS_TOLD) {
+      more++;
+      continue;
+    }
+    add(t, "%s'%s'", t->joint, at);
+    t->joint = ", ";
+    told++;
+  }
+  if (more > 0)
+    add(t, " and %zu more", more);
+}
+
 /* ": mkdirat: Permission denied (EACCES)" */
 static void add_errno(struct text *t, const struct lvhd_error *err) {
   const char *name = strerrorname_np(err->errnum);
@@ -355,7 +397,9 @@ int lvhd_error_text(const struct lvhd_error *err, char *buf, size_t size) {
   if ((err->has & LVHD_AT_PARENT) != 0 && err->parent != NULL)
     add(&t, "the parent '%s': ", err->parent);
   add(&t, "%s", text != NULL ? text : "unknown error");
-  add_numbers(&t, err);
+  add_others(&t, err);
+  if (err->others == NULL) /* their number shows */
+    add_numbers(&t, err);
   add_uuids(&t, err);
   if (err->layer != 0)
     add(&t, "%slayer %u", t.joint, err->layer);

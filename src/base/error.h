@@ -35,6 +35,7 @@ enum lv_step {
   LV_STEP_FOLDER, /* reaching the folder of a new file */
   LV_STEP_FILE,   /* opening an existing file */
   LV_STEP_CREATE, /* making, writing and publishing a new file */
+  LV_STEP_INPLACE, /* opening for changes, and changing, an existing file */
   LV_STEP_OTHER
 };
 
@@ -46,5 +47,8 @@ int lv_fail_errno(struct lvhd_error *err, enum lv_step step, int errnum,
 /* Records which file is at fault (copied; replaces).  Keeps the code. */
 void lv_error_path(struct lvhd_error *err, const char *path);
 void lv_error_parent(struct lvhd_error *err, const char *parent);
+
+/* Adds one to err->others. */
+void lv_error_other(struct lvhd_error *err, const char *path);
 
 #endif

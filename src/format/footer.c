@@ -90,6 +90,35 @@ void lv_footer_init(struct lv_footer *footer, enum lvhd_type type,
   };
 }
 
+static void put_geometry(uint8_t *out, struct lv_geometry geometry) {
+  lv_put_be16(out + AT_CYLINDERS, geometry.cylinders);
+  out[AT_HEADS] = geometry.heads;
+  out[AT_TRACK] = geometry.sectors;
+}
+
+void lv_footer_set_geometry(uint8_t bytes[LV_FOOTER_SIZE],
+                            struct lv_geometry geometry) {
+  put_geometry(bytes, geometry);
+  lv_put_be32(bytes + AT_CHECKSUM,
+              lv_checksum(bytes, LV_FOOTER_SIZE, AT_CHECKSUM));
+}
+
+bool lv_footer_size_counts(const struct lv_footer *footer) {
+  static const char known[][5] = {"win ", "tap", "d2v ", "CTXS"};
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+    if (memcmp(footer->creator, known[i], 4) == 0)
+      return true;
+  return false;
+}
+
+void lv_footer_set_creator(struct lv_footer *footer) {
+  static const uint8_t creator[4] = {'w', 'i', 'n', ' '};
+  static const uint8_t os[4] = {'W', 'i', '2', 'k'};
+  memcpy(footer->creator, creator, sizeof creator);
+  memcpy(footer->creator_os, os, sizeof os);
+  footer->creator_version = CREATOR_VERSION;
+}
+
 void lv_footer_encode(const struct lv_footer *footer,
                       uint8_t out[LV_FOOTER_SIZE]) {
   memset(out, 0, LV_FOOTER_SIZE);
@@ -103,9 +132,7 @@ void lv_footer_encode(const struct lv_footer *footer,
   memcpy(out + AT_CREATOR_OS, footer->creator_os, sizeof footer->creator_os);
   lv_put_be64(out + AT_ORIGINAL_SIZE, footer->original_size);
   lv_put_be64(out + AT_CURRENT_SIZE, footer->current_size);
-  lv_put_be16(out + AT_CYLINDERS, footer->geometry.cylinders);
-  out[AT_HEADS] = footer->geometry.heads;
-  out[AT_TRACK] = footer->geometry.sectors;
+  put_geometry(out, footer->geometry);
   lv_put_be32(out + AT_TYPE, footer->type);
   memcpy(out + AT_UUID, footer->uuid, sizeof footer->uuid);
   out[AT_SAVED_STATE] = footer->saved_state;

@@ -7,10 +7,13 @@
 #ifndef LV_FORMAT_FOOTER_H
 #define LV_FORMAT_FOOTER_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "format/geometry.h"
 
 #define LV_FOOTER_SIZE 512
+#define LV_FOOTER_GEOMETRY_AT 56 /* where it stands in the footer */
 #define LV_SECTOR 512u
 /* Seconds from 1970 to 2000-01-01 00:00:00 UTC, where the format begins. */
 #define LV_EPOCH INT64_C(946684800)
@@ -38,9 +41,21 @@ struct lv_footer {
 void lv_footer_init(struct lv_footer *footer, enum lvhd_type type,
                     uint64_t size);
 
+/* The creator is one whose size every QEMU takes as it is: from those of all
+ * others one or the other version computes it of cylinders, heads, sectors. */
+bool lv_footer_size_counts(const struct lv_footer *footer);
+
+/* Makes us the creator. */
+void lv_footer_set_creator(struct lv_footer *footer);
+
 /* Fills out, checksum included; footer->checksum is not read. */
 void lv_footer_encode(const struct lv_footer *footer,
                       uint8_t out[LV_FOOTER_SIZE]);
+
+/* Sets the geometry in a footer that was read, and its checksum; all other
+ * bytes stay as their writer left them. */
+void lv_footer_set_geometry(uint8_t bytes[LV_FOOTER_SIZE],
+                            struct lv_geometry geometry);
 
 /* Reads and checks: cookie (FOOTER_MISSING), checksum (FOOTER_CHECKSUM, with
  * the hidden byte taken as 0 at a second try: blktap before 1.2 did not

@@ -33,6 +33,7 @@ enum {
   AT_CODE = 0,
   AT_SPACE = 4,
   AT_LENGTH = 8,
+  AT_SPARE = 12,
   AT_OFFSET = 16,
   LOCATOR_SIZE = 24
 };
@@ -42,15 +43,10 @@ enum {
 _Static_assert(AT_LOCATORS + LV_LOCATORS * LOCATOR_SIZE == USED,
                "the locator entries end where the reserved bytes begin");
 
-void lv_header_encode(const struct lv_header *header,
-                      uint8_t out[LV_HEADER_SIZE]) {
+static void put_fields(const struct lv_header *header, uint8_t *out) {
   size_t i;
 
-  memset(out, 0, LV_HEADER_SIZE);
-  memcpy(out, cookie, sizeof cookie);
-  lv_put_be64(out + AT_DATA_OFFSET, UINT64_MAX);
   lv_put_be64(out + AT_TABLE_OFFSET, header->table_offset);
-  lv_put_be32(out + AT_VERSION, VERSION);
   lv_put_be32(out + AT_ENTRIES, header->entries);
   lv_put_be32(out + AT_BLOCK_SIZE, header->block_size);
   memcpy(out + AT_PARENT_UUID, header->parent_uuid,
@@ -64,10 +60,27 @@ void lv_header_encode(const struct lv_header *header,
     memcpy(at + AT_CODE, entry->code, sizeof entry->code);
     lv_put_be32(at + AT_SPACE, entry->space);
     lv_put_be32(at + AT_LENGTH, entry->length);
+    lv_put_be32(at + AT_SPARE, 0);
     lv_put_be64(at + AT_OFFSET, entry->offset);
   }
+}
+
+void lv_header_encode(const struct lv_header *header,
+                      uint8_t out[LV_HEADER_SIZE]) {
+  memset(out, 0, LV_HEADER_SIZE);
+  memcpy(out, cookie, sizeof cookie);
+  lv_put_be64(out + AT_DATA_OFFSET, UINT64_MAX);
+  lv_put_be32(out + AT_VERSION, VERSION);
+  put_fields(header, out);
   /* The reserved zeros add nothing to the sum. */
   lv_put_be32(out + AT_CHECKSUM, lv_checksum(out, USED, AT_CHECKSUM));
+}
+
+void lv_header_update(const struct lv_header *header,
+                      uint8_t bytes[LV_HEADER_SIZE]) {
+  put_fields(header, bytes);
+  lv_put_be32(bytes + AT_CHECKSUM,
+              lv_checksum(bytes, LV_HEADER_SIZE, AT_CHECKSUM));
 }
 
 static void read_fields(struct lv_header *header, const uint8_t *in) {

@@ -15,6 +15,7 @@
 #define LV_LOCATOR_READ 4096 /* bytes; a longer text is no file name */
 #define LV_NAME_FIELD 512 /* bytes of the parent name, UTF-16 big-endian */
 #define LV_HEADER_NAME_AT 64  /* where it stands in the header */
+#define LV_HEADER_TABLE_AT 16 /* the place of the BAT, in the header */
 
 struct lv_locator_entry {
   uint8_t code[4]; /* zeros: unused */
@@ -37,6 +38,11 @@ struct lv_header {
 /* Fills out, checksum included; header->checksum is not read. */
 void lv_header_encode(const struct lv_header *header,
                       uint8_t out[LV_HEADER_SIZE]);
+
+/* Writes the fields into a header that was read, checksum included; what is in
+ * none of them, as reserved bytes, stays as its writer left it. */
+void lv_header_update(const struct lv_header *header,
+                      uint8_t bytes[LV_HEADER_SIZE]);
 
 /* Reads and checks what the header alone can tell: cookie (HEADER_MISSING),
  * checksum (HEADER_CHECKSUM), version (HEADER_VERSION), block size a power

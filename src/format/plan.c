@@ -10,8 +10,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/path.h"
-#include "base/utf.h"
+#include "format/locators.h"
 
 /* Where things stand (design 3).  A differencing disk has its BAT where
  * Windows has it, and the locators before it: writers that do not know them
@@ -27,12 +26,7 @@ enum {
 _Static_assert(TABLE_AT == LV_PLAN_HEAD, "the head ends at the BAT");
 
 #define DATA_ALIGNMENT 4096u
-#define NAME_UNITS 255     /* of the parent's name, so that a NUL follows */
-#define MACX_MAX 1023      /* bytes: 7-Zip takes no text of 1024 */
 #define BLOCK_LAST UINT64_C(0xFFFFFFFE) /* sector; all ones: no block */
-
-static const uint8_t w2ru[4] = {'W', '2', 'r', 'u'};
-static const uint8_t macx[4] = {'M', 'a', 'c', 'X'};
 
 uint32_t lv_bitmap_size(uint32_t block_size) {
   uint32_t bits = block_size / LV_SECTOR;
@@ -51,12 +45,12 @@ uint64_t lv_full_size(uint64_t data_start, uint32_t entries,
 
 /* ---- the layout ------------------------------------------------------ */
 
-static void lay_out_fixed(struct lv_plan *plan, uint64_t size) {
+static void lay_out_plain(struct lv_plan *plan, uint64_t size, bool raw) {
   plan->head_size = 0;
   plan->entries = 0;
   plan->table_size = 0;
   plan->footer_offset = size;
-  plan->file_size = size + LV_FOOTER_SIZE;
+  plan->file_size = size + (raw ? 0 : LV_FOOTER_SIZE);
   plan->full_size = plan->file_size;
 }
 
@@ -79,6 +73,7 @@ static int lay_out_blocks(struct lv_plan *plan, const struct lv_plan_in *in,
   plan->file_size = table_end + LV_FOOTER_SIZE;
   /* The first block's data is aligned; its bitmap stands before it. */
   start = lv_round_up(table_end + bitmap, DATA_ALIGNMENT) - bitmap;
+  plan->first_block = start;
   plan->full_size = lv_full_size(start, plan->entries, in->block_size);
   last = plan->full_size - LV_FOOTER_SIZE - bitmap - in->block_size;
   if (entries > 0 && last > reach)
@@ -106,66 +101,44 @@ static void add_locator(struct lv_plan *plan, struct lv_header *header,
   locator->length = length;
 }
 
-/* W2ru: ".\sub\base.vhd", UTF-16 little-endian, no terminator. */
 static int put_w2ru(struct lv_plan *plan, struct lv_header *header,
-                    const char *relative, size_t n, struct lvhd_error *err) {
-  static const uint8_t here[] = {'.', 0, '\\', 0};
+                    const char *relative, struct lvhd_error *err) {
   uint8_t *slot = plan->head + W2RU_AT;
-  size_t room = LV_LOCATOR_MAX - sizeof here;
-  size_t length = sizeof here + lv_utf16_encode(relative, n, false,
-                                                slot + sizeof here, room);
-  size_t i;
+  uint32_t length = 0;
+  int code = lv_locator_w2ru(relative, slot, &length, err);
 
-  if (length > LV_LOCATOR_MAX)
-    return lv_fail_range(err, LVHD_E_BUFFER_OVERFLOW, LV_R_LOCATOR_TOO_LONG,
-                         LV_LOCATOR_MAX, length);
-  memcpy(slot, here, sizeof here);
-  for (i = sizeof here; i < length; i += 2)
-    if (slot[i] == '/' && slot[i + 1] == 0)
-      slot[i] = '\\';
+  if (code != LVHD_S_OK)
+    return code;
   memset(slot + length, 0, MACX_AT - W2RU_AT - length);
-  add_locator(plan, header, w2ru, W2RU_AT, (uint32_t)length);
+  add_locator(plan, header, lv_w2ru, W2RU_AT, length);
   return LVHD_S_OK;
 }
 
-/* MacX: "file://./sub/base.vhd", raw UTF-8: blktap and ocaml-vhd take the
- * rest literally, without percent signs. */
 static void put_macx(struct lv_plan *plan, struct lv_header *header,
-                     const char *relative, size_t n) {
-  static const char here[] = "file://./";
+                     const char *relative) {
   uint8_t *slot = plan->head + MACX_AT;
-  size_t length = sizeof here - 1 + n;
+  size_t length = lv_locator_macx(relative, slot);
 
-  if (length > MACX_MAX) {
+  if (length > LV_MACX_MAX) {
     plan->left_out = length;
     length = 0;
   } else {
-    memcpy(slot, here, sizeof here - 1);
-    memcpy(slot + sizeof here - 1, relative, n);
-    add_locator(plan, header, macx, MACX_AT, (uint32_t)length);
+    add_locator(plan, header, lv_macx, MACX_AT, (uint32_t)length);
   }
   memset(slot + length, 0, TABLE_AT - MACX_AT - length);
 }
 
 static int put_parent(struct lv_plan *plan, struct lv_header *header,
                       const struct lv_plan_in *in, struct lvhd_error *err) {
-  const char *relative = in->relative;
-  const char *name = lv_path_name(relative);
-  size_t n = strlen(relative), length;
-  int code;
+  int code = lv_locator_name(in->relative, header->parent_name, err);
 
-  if (memchr(relative, '\\', n) != NULL || lv_utf8_check(relative, n) < n)
-    return lv_fail(err, LVHD_E_INVALID_NAME, LV_R_NAME_UNFINDABLE);
-  length = lv_utf16_encode(name, strlen(name), true, header->parent_name,
-                           NAME_UNITS * 2);
-  if (length > NAME_UNITS * 2)
-    return lv_fail_range(err, LVHD_E_BUFFER_OVERFLOW, LV_R_LOCATOR_TOO_LONG,
-                         NAME_UNITS * 2, length);
-  memset(plan->head + HEADER_END, 0, W2RU_AT - HEADER_END);
-  code = put_w2ru(plan, header, relative, n, err);
   if (code != LVHD_S_OK)
     return code;
-  put_macx(plan, header, relative, n);
+  memset(plan->head + HEADER_END, 0, W2RU_AT - HEADER_END);
+  code = put_w2ru(plan, header, in->relative, err);
+  if (code != LVHD_S_OK)
+    return code;
+  put_macx(plan, header, in->relative);
   memcpy(header->parent_uuid, in->parent_uuid, sizeof header->parent_uuid);
   header->parent_timestamp = in->parent_timestamp;
   return LVHD_S_OK;
@@ -206,8 +179,8 @@ int lv_plan(struct lv_plan *plan, const struct lv_plan_in *in,
   fields->timestamp = in->timestamp;
   memcpy(fields->uuid, in->uuid, sizeof fields->uuid);
   lv_footer_encode(fields, plan->footer);
-  if (in->type == LVHD_FIXED) {
-    lay_out_fixed(plan, in->size);
+  if (in->type == LVHD_FIXED || in->type == LVHD_RAW) {
+    lay_out_plain(plan, in->size, in->type == LVHD_RAW);
   } else {
     int code = put_header(plan, in, err);
     if (code != LVHD_S_OK)

@@ -3,6 +3,7 @@
  * The plan of a new file: where everything goes (design 3), and the bytes of
  * its head.  Bytes only; no file.
  *
+ *   raw           data
  *   fixed         data (zeros) | footer
  *   dynamic       footer copy | header 512 | BAT 1536 | footer
  *   differencing  footer copy | header 512 | W2ru 0x1000 | W2ku 0x1400 |
@@ -22,14 +23,13 @@
 
 #define LV_PLAN_HEAD 0x2000       /* the most that stands before the BAT */
 #define LV_SLOT 1024              /* bytes of a locator slot */
-#define LV_LOCATOR_MAX 1022       /* the longest W2ru text, in bytes */
 #define LV_BLOCK_SIZE 0x200000u   /* 2 MiB */
 #define LV_BLOCK_SMALL 0x80000u   /* 512 KiB, on request */
 #define LV_SIZE_MIN (INT64_C(3) << 20)         /* inclusive */
 #define LV_SIZE_MAX (INT64_C(2088960) << 20)   /* 2040 GiB */
 
-/* What the disk shall be.  For fixed and dynamic disks the parent fields are
- * zero or NULL. */
+/* What the disk shall be.  But for differencing disks the parent fields are
+ * zero or NULL.  A raw disk is given by its size alone. */
 struct lv_plan_in {
   enum lvhd_type type;
   uint64_t size;       /* bytes */
@@ -53,11 +53,12 @@ struct lv_plan {
   uint8_t footer[LV_FOOTER_SIZE];
   struct lv_footer fields; /* what these bytes say; checksums not filled */
   struct lv_header header; /* not for fixed disks */
-  uint32_t head_size;    /* 0 for fixed disks */
+  uint32_t head_size;    /* 0 for raw and fixed disks */
   uint32_t entries;      /* of the BAT */
   uint64_t table_size;   /* bytes of the BAT with padding */
+  uint64_t first_block;  /* where its bitmap would stand; not for fixed disks */
   uint64_t footer_offset;
-  uint64_t file_size;    /* footer_offset + 512 */
+  uint64_t file_size;    /* footer_offset + 512; of a raw disk its size */
   uint64_t full_size;    /* the file with every block allocated */
   struct lv_plan_locator locators[3];
   unsigned locator_count;

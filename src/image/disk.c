@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: MIT
  *
- * The bytes of a chain, and who holds them.  Which layer that is, map.c
- * says.
+ * The bytes of a chain, and who holds them.  Which layer that is, map.c says;
+ * in what order bytes reach the leaf's file, writer.c.
  */
 #include "image/disk.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "image/map.h"
+#include "image/writer.h"
 
 struct lv_disk {
   struct lv_env *env;
   struct lv_chain chain;
+  bool borrowed; /* the chain is a part of someone else's */
+  bool watches;  /* someone may write into the leaf */
   struct lv_map *map;
+  struct lv_writer *writer; /* NULL: for reading */
   uint64_t size;
 };
 
@@ -38,11 +44,40 @@ int lv_disk_new(struct lv_disk **out, struct lv_env *env,
   return 0;
 }
 
+int lv_disk_part(struct lv_disk **out, struct lv_env *env,
+                 const struct lv_chain *chain, size_t first, size_t count,
+                 struct lvhd_error *err) {
+  struct lv_chain part = {.images = chain->images + first,
+                          .found = chain->found + first,
+                          .count = count};
+  struct lv_disk *disk = calloc(1, sizeof *disk);
+  int code = 0;
+  if (disk == NULL)
+    return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  disk->borrowed = true;
+  disk->env = env;
+  disk->chain = part;
+  disk->size = part.images[0].footer.current_size;
+  code = lv_map_new(&disk->map, env, &disk->chain, err);
+  if (code != 0) {
+    lv_disk_free(disk);
+    return code;
+  }
+  *out = disk;
+  return 0;
+}
+
+void lv_disk_watch(struct lv_disk *disk) {
+  disk->watches = true;
+}
+
 void lv_disk_free(struct lv_disk *disk) {
   if (disk == NULL)
     return;
+  lv_writer_free(disk->writer);
   lv_map_free(disk->map);
-  lv_chain_close(&disk->chain, disk->env);
+  if (!disk->borrowed)
+    lv_chain_close(&disk->chain, disk->env);
   free(disk);
 }
 
@@ -73,6 +108,29 @@ static uint32_t run_end(const struct lv_window *window, uint32_t i) {
 }
 
 /* ---- reading --------------------------------------------------------- */
+
+/* Another program may write into a leaf that we only read (its parents are
+ * locked): what was kept of its table holds as long as the file stands still.
+ * Only blocks are added meanwhile; nobody may move them. */
+static int look_again(struct lv_disk *disk, struct lvhd_error *err) {
+  struct lv_image *leaf = &disk->chain.images[0];
+  struct stat *st = &leaf->file.st, now;
+  if (!disk->watches || !lv_image_has_table(leaf) || leaf->file.overlay)
+    return 0;
+  if (disk->env->sys->fstat(disk->env->sys, leaf->file.fd, &now) != 0) {
+    int code = lv_fail_errno(err, LV_STEP_OTHER, errno, "fstat");
+    lv_error_path(err, leaf->path);
+    return code;
+  }
+  if (now.st_ctim.tv_sec == st->st_ctim.tv_sec &&
+      now.st_ctim.tv_nsec == st->st_ctim.tv_nsec)
+    return 0;
+  lv_map_renew(disk->map);
+  if (now.st_size > st->st_size)
+    leaf->data_end += (uint64_t)(now.st_size - st->st_size);
+  *st = now;
+  return 0;
+}
 
 /* Where a stretch of the disk lies: to be read in one call. */
 struct stretch {
@@ -132,6 +190,9 @@ int lv_disk_read(struct lv_disk *disk, void *buf, size_t n, uint64_t offset,
   *got = 0;
   if (offset >= disk->size)
     return 0;
+  code = look_again(disk, err);
+  if (code != 0)
+    return code;
   left = disk->size - offset < n ? disk->size - offset : n;
   *got = (size_t)left;
   while (code == 0 && left > 0) {
@@ -172,7 +233,10 @@ int lv_disk_extent(struct lv_disk *disk, uint64_t offset, uint64_t end,
                    struct lvhd_extent *out, struct lvhd_error *err) {
   uint64_t at = offset;
   struct stretch next;
+  int seen = look_again(disk, err);
   *out = (struct lvhd_extent){.offset = offset};
+  if (seen != 0)
+    return seen;
   if (end > disk->size)
     end = disk->size;
   for (unsigned i = 0; i < EXTENT_WINDOWS && at < end; i++) {
@@ -202,4 +266,77 @@ int lv_disk_extent(struct lv_disk *disk, uint64_t offset, uint64_t end,
   }
   out->length = at - offset;
   return 0;
+}
+
+/* ---- writing --------------------------------------------------------- */
+
+int lv_disk_make_writable(struct lv_disk *disk, enum lvhd_sync sync,
+                          struct lvhd_error *err) {
+  return lv_writer_new(&disk->writer, &disk->chain.images[0], disk->env, sync,
+                       err);
+}
+
+/* Part of one sector: what the chain has there, with the new bytes in it. */
+static int write_part(struct lv_disk *disk, const uint8_t *data, size_t n,
+                      uint64_t offset, struct lvhd_error *err) {
+  uint8_t sector[LV_SECTOR];
+  uint64_t start = offset - offset % LV_SECTOR;
+  size_t got = 0;
+  int code = lv_disk_read(disk, sector, sizeof sector, start, &got, err);
+  if (code != 0)
+    return code;
+  memcpy(sector + (offset - start), data, n);
+  return lv_writer_write(disk->writer, sector, sizeof sector, start, err);
+}
+
+/* A part of a sector, whole ones, a part. */
+static int write_pieces(struct lv_disk *disk, const uint8_t *data, size_t n,
+                        uint64_t offset, struct lvhd_error *err) {
+  int code = 0;
+  while (code == 0 && n > 0) {
+    size_t skip = (size_t)(offset % LV_SECTOR);
+    size_t part = LV_SECTOR - skip < n ? LV_SECTOR - skip : n;
+    if (skip == 0 && n >= LV_SECTOR) {
+      part = n - n % LV_SECTOR;
+      code = lv_writer_write(disk->writer, data, part, offset, err);
+    } else {
+      code = write_part(disk, data, part, offset, err);
+    }
+    data += part;
+    offset += part;
+    n -= part;
+  }
+  return code;
+}
+
+int lv_disk_write(struct lv_disk *disk, const void *data, size_t n,
+                  uint64_t offset, struct lvhd_error *err) {
+  uint64_t first = offset - offset % LV_SECTOR;
+  int code = 0;
+  if (disk->writer == NULL)
+    return lv_fail(err, LVHD_E_ACCESSDENIED, LV_R_NOT_WRITABLE);
+  if (offset > disk->size || n > disk->size - offset)
+    return lv_fail_range(err, LVHD_E_INVALIDARG, LV_R_WRITE_PAST_END,
+                         disk->size, offset + n);
+  if (n == 0)
+    return 0;
+  code = lv_writer_claim(disk->writer, first,
+                         lv_round_up(offset + n, LV_SECTOR) - first, err);
+  if (code == 0)
+    code = write_pieces(disk, data, n, offset, err);
+  lv_map_forget(disk->map, offset, n);
+  return code;
+}
+
+int lv_disk_flush(struct lv_disk *disk, struct lvhd_error *err) {
+  return disk->writer ? lv_writer_flush(disk->writer, err) : 0;
+}
+
+int lv_disk_finish(struct lv_disk *disk, struct lvhd_error *err) {
+  int code = disk->writer ? lv_writer_finish(disk->writer, err) : 0;
+  lv_writer_free(disk->writer);
+  disk->writer = NULL;
+  for (size_t i = 0; i < disk->chain.count; i++)
+    lv_file_close(&disk->chain.images[i].file, disk->env);
+  return code;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading a chain as the disk it is: which layer holds a sector, and its
- * bytes.  Writes nothing.
+ * A chain as the disk it is: which layer holds a sector, its bytes, and bytes
+ * written into the leaf.
  */
 #ifndef LV_IMAGE_DISK_H
 #define LV_IMAGE_DISK_H
@@ -13,12 +13,34 @@ struct lv_disk;
 /* Takes the chain, on failure too. */
 int lv_disk_new(struct lv_disk **out, struct lv_env *env,
                 struct lv_chain *chain, struct lvhd_error *err);
+
+/* The images [first, first + count) of a chain as a disk of their own, with
+ * nothing below; the chain is not taken and outlives it. */
+int lv_disk_part(struct lv_disk **out, struct lv_env *env,
+                 const struct lv_chain *chain, size_t first, size_t count,
+                 struct lvhd_error *err);
+
 const struct lv_chain *lv_disk_chain_of(const struct lv_disk *disk);
 uint64_t lv_disk_bytes(const struct lv_disk *disk);
 int lv_disk_read(struct lv_disk *disk, void *buf, size_t n, uint64_t offset,
                  size_t *got, struct lvhd_error *err);
 int lv_disk_extent(struct lv_disk *disk, uint64_t offset, uint64_t end,
                    struct lvhd_extent *out, struct lvhd_error *err);
+
+/* Someone else may write into the leaf, which is not locked against it: what he
+ * has flushed is to be seen. */
+void lv_disk_watch(struct lv_disk *disk);
+
+/* Makes the leaf writable; the image was taken by lv_change_take. */
+int lv_disk_make_writable(struct lv_disk *disk, enum lvhd_sync sync,
+                          struct lvhd_error *err);
+
+/* Any offset and length inside the disk. */
+int lv_disk_write(struct lv_disk *disk, const void *data, size_t n,
+                  uint64_t offset, struct lvhd_error *err);
+int lv_disk_flush(struct lv_disk *disk, struct lvhd_error *err);
+/* Flushes, trims, and closes the files: nothing works after it. */
+int lv_disk_finish(struct lv_disk *disk, struct lvhd_error *err);
 void lv_disk_free(struct lv_disk *disk);
 
 #endif

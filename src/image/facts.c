@@ -167,6 +167,14 @@ static int fill_header(struct lv_facts *facts, const struct lv_image *image,
 
 /* ---- the object ------------------------------------------------------ */
 
+/* What lies beside the file. */
+static enum lv_reason reason_of(const struct lv_image *image) {
+  if (image->journal == LV_JOURNAL_FOREIGN)
+    return LV_R_JOURNAL_FOREIGN;
+  return image->note.verb == LV_JOURNAL_MERGE ? LV_R_MERGE_PENDING
+                                              : LV_R_JOURNAL_USED;
+}
+
 int lv_facts_new(struct lv_facts **out, const struct lv_image *image,
                  struct lv_env *env, lv_stop_fn stop, void *stop_arg,
                  struct lvhd_error *err) {
@@ -174,6 +182,8 @@ int lv_facts_new(struct lv_facts **out, const struct lv_image *image,
     start(&image->file, image->path, &image->footer, image->where, env);
   int code = facts ? 0 : no_memory(err);
   *out = NULL;
+  if (code == 0 && image->journal != LV_JOURNAL_NONE)
+    lv_finding(&facts->findings, LVHD_WARNING, reason_of(image), 0, 0, 0, 0);
   if (code == 0 && lv_image_has_table(image))
     code = fill_header(facts, image, env, stop, stop_arg, err);
   if (code == 0 && facts->findings.no_memory)

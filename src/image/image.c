@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "format/locators.h"
+#include "io/lock.h"
 
 static void measure(struct lv_image *image) {
   uint64_t length = (uint64_t)image->file.st.st_size;
@@ -23,32 +25,178 @@ static void measure(struct lv_image *image) {
   image->bitmap_size = lv_bitmap_size(image->header.block_size);
 }
 
-int lv_image_adopt(struct lv_image *image, struct lv_env *env,
-                   struct lv_file *file, const char *path,
-                   struct lvhd_error *err) {
+/* Footer and header, as reading the file shows them now. */
+static int look_inside(struct lv_image *image, struct lv_env *env,
+                       struct lvhd_error *err) {
   struct lv_probe probe;
-  int code = 0;
-  *image = (struct lv_image)LV_IMAGE_INIT;
-  image->file = *file;
-  *file = (struct lv_file)LV_FILE_INIT;
-  code = lv_probe_any(&probe, &image->where, &image->file, env, err);
-  if (code == 0) {
-    image->footer = probe.footer;
-    image->header = probe.header;
-    image->path = strdup(path);
-    if (image->path == NULL)
-      code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
-  }
-  if (code != 0) {
-    lv_image_close(image, env);
+  int code = lv_probe_any(&probe, &image->where, &image->file, env, err);
+  if (code != 0)
     return code;
-  }
+  image->footer = probe.footer;
+  image->header = probe.header;
   measure(image);
   return 0;
 }
 
-int lv_image_open(struct lv_image *image, struct lv_env *env,
-                  const char *path, struct lvhd_error *err) {
+/* ---- what an interrupted verb left ----------------------------------- */
+
+static bool within(const struct lv_patch *piece, uint64_t from,
+                   uint64_t length) {
+  return piece->at >= from && length >= piece->length &&
+         piece->at - from <= length - piece->length;
+}
+
+/* The old bytes of a verb belong to structures, never to data. */
+static bool may_lie(const struct lv_image *image,
+                    const struct lv_journal *note,
+                    const struct lv_patch *piece) {
+  const struct lv_header *h = &image->header;
+  uint64_t table = lv_round_up((uint64_t)h->entries * 4, LV_SECTOR);
+  if (note->length >= LV_FOOTER_SIZE &&
+      within(piece, note->length - LV_FOOTER_SIZE, LV_FOOTER_SIZE))
+    return true;
+  if (note->done >= LV_FOOTER_SIZE &&
+      within(piece, note->done - LV_FOOTER_SIZE, LV_FOOTER_SIZE))
+    return true;
+  if (!lv_image_has_table(image))
+    return false;
+  if (within(piece, 0, LV_FOOTER_SIZE) ||
+      within(piece, image->footer.data_offset, LV_HEADER_SIZE) ||
+      within(piece, h->table_offset, table))
+    return true;
+  if (image->footer.data_offset == LV_FOOTER_SIZE &&
+      within(piece, 0, LV_FOOTER_SIZE + LV_HEADER_SIZE))
+    return true;
+  for (unsigned i = 0; i < LV_LOCATORS; i++) {
+    const struct lv_locator_entry *e = &h->locators[i];
+    if (lv_get_be32(e->code) != 0 &&
+        within(piece, e->offset, lv_locator_space(e)))
+      return true;
+  }
+  return false;
+}
+
+static bool fits(const struct lv_image *image) {
+  const struct lv_overlay *old = image->file.overlay;
+  if (memcmp(image->note.uuid, image->footer.uuid, 16) != 0)
+    return false;
+  for (size_t i = 0; old && i < old->count; i++)
+    if (!may_lie(image, &image->note, &old->items[i]))
+      return false;
+  return true;
+}
+
+/* The file reads as it was before the verb: bytes, length and time. */
+static int lay_over(struct lv_image *image, struct lv_env *env,
+                    struct lvhd_error *err) {
+  struct lv_journal *note = &image->note;
+  struct stat *st = &image->file.st;
+  bool finished = note->done != 0 && note->done < note->length &&
+                  (uint64_t)st->st_size == note->done;
+  int code = 0;
+  if (finished) {
+    lv_overlay_clear(&note->old);
+    return 0;
+  }
+  if (note->old.count > 0) {
+    code = lv_lock_quiet(&image->file, env, err);
+    if (code != 0)
+      return code;
+    image->file.overlay = malloc(sizeof *image->file.overlay);
+    if (image->file.overlay == NULL)
+      return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+    *image->file.overlay = note->old;
+    note->old = (struct lv_overlay){0};
+    if ((uint64_t)st->st_size > note->length)
+      st->st_size = (off_t)note->length;
+  }
+  st->st_mtim = note->mtime;
+  return 0;
+}
+
+static void take_off(struct lv_image *image, const struct stat *st) {
+  if (image->file.overlay)
+    lv_overlay_clear(image->file.overlay);
+  free(image->file.overlay);
+  image->file.overlay = NULL;
+  image->file.st = *st;
+}
+
+/* The file is longer than the verb ever made it: another program has written
+ * to it since, and what the note tells of is no more. */
+static bool is_outlived(const struct lv_image *image) {
+  const struct lv_journal *note = &image->note;
+  uint64_t most = note->longest ? note->longest : note->length;
+  return note->verb != LV_JOURNAL_MERGE &&
+         (uint64_t)image->file.st.st_size > most;
+}
+
+/* A note of another disk, or one that does not fit, changes nothing. */
+static int look_beside(struct lv_image *image, struct lv_env *env,
+                       const char *path, bool known,
+                       struct lvhd_error *why, struct lvhd_error *err) {
+  struct stat st = image->file.st;
+  int code = 0;
+  image->changed = st.st_mtim.tv_sec;
+  code =
+    lv_journal_look(&image->note, &image->journal, env, &image->file, path,
+                    known ? image->footer.uuid : NULL, err);
+  if (code != 0 || image->journal != LV_JOURNAL_GOOD)
+    return code;
+  /* no verb changes the identifier: what the note brings cannot vouch for it
+   * where the file itself says another */
+  if ((known && memcmp(image->note.uuid, image->footer.uuid, 16) != 0) ||
+      is_outlived(image)) {
+    lv_journal_free(&image->note);
+    image->journal = LV_JOURNAL_FOREIGN;
+    return 0;
+  }
+  code = lay_over(image, env, err);
+  if (code != 0)
+    return code;
+  lvhd_error_clear(why);
+  code = look_inside(image, env, why);
+  if (code == 0 && fits(image))
+    return 0;
+  take_off(image, &st);
+  image->journal = LV_JOURNAL_FOREIGN;
+  lvhd_error_clear(why);
+  look_inside(image, env, why);
+  return 0;
+}
+
+int lv_image_adopt(struct lv_image *image, struct lv_env *env,
+                   struct lv_file *file, const char *path,
+                   struct lvhd_error *err) {
+  struct lvhd_error why = LVHD_ERROR_INIT;
+  int code = 0;
+  *image = (struct lv_image)LV_IMAGE_INIT;
+  image->file = *file;
+  *file = (struct lv_file)LV_FILE_INIT;
+  image->path = strdup(path);
+  if (image->path == NULL)
+    code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  if (code == 0 && look_inside(image, env, &why) != 0 &&
+      why.reason == LV_R_FOOTER_MISSING)
+    code = why.code; /* no verb leaves a file without */
+  else if (code == 0)
+    code = look_beside(image, env, path, why.code == 0, &why, err);
+  if (why.code != 0 && (code == 0 || code == why.code)) {
+    code = why.code;
+    if (err) {
+      lvhd_error_clear(err);
+      *err = why;
+      why = (struct lvhd_error)LVHD_ERROR_INIT;
+    }
+  }
+  lvhd_error_clear(&why);
+  if (code != 0)
+    lv_image_close(image, env);
+  return code;
+}
+
+static int open_once(struct lv_image *image, struct lv_env *env,
+                     const char *path, struct lvhd_error *err) {
   struct lv_file file = LV_FILE_INIT;
   char *real = NULL;
   int code = 0;
@@ -64,10 +212,42 @@ int lv_image_open(struct lv_image *image, struct lv_env *env,
   return code;
 }
 
+/* A file that someone makes shorter at this moment has its end elsewhere in
+ * the next. */
+#define OPENINGS 3
+
+int lv_image_open(struct lv_image *image, struct lv_env *env,
+                  const char *path, struct lvhd_error *err) {
+  struct lvhd_error why = LVHD_ERROR_INIT;
+  int code = 0;
+  for (int i = 0; i < OPENINGS; i++) {
+    lvhd_error_clear(&why);
+    code = open_once(image, env, path, &why);
+    if (code == 0 || why.reason != LV_R_FILE_CUT)
+      break;
+  }
+  if (code != 0 && err) {
+    lvhd_error_clear(err);
+    *err = why;
+  } else {
+    lvhd_error_clear(&why);
+  }
+  return code;
+}
+
 void lv_image_close(struct lv_image *image, const struct lv_env *env) {
+  lv_journal_free(&image->note);
   lv_file_close(&image->file, env);
   free(image->path);
   image->path = NULL;
+}
+
+int64_t lv_image_time(const struct lv_image *image, const uint8_t child[16]) {
+  bool merge = image->journal == LV_JOURNAL_GOOD &&
+               image->note.verb == LV_JOURNAL_MERGE;
+  if (merge && memcmp(image->note.other, child, 16) != 0)
+    return image->changed;
+  return image->file.st.st_mtim.tv_sec;
 }
 
 bool lv_image_holds(const struct lv_image *image, uint32_t entry) {

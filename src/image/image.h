@@ -7,6 +7,7 @@
 #define LV_IMAGE_IMAGE_H
 
 #include "format/plan.h"
+#include "image/journal.h"
 #include "image/probe.h"
 
 struct lv_image {
@@ -20,6 +21,11 @@ struct lv_image {
   uint64_t blocks;    /* blocks of the disk: ceil(size / block size); the BAT
                          may have more entries */
   uint32_t bitmap_size; /* bytes of a block's sector bitmap */
+  enum lv_journal_state journal; /* what lies beside the file */
+  struct lv_journal note;        /* where that is LV_JOURNAL_GOOD; its old
+                                    bytes are file.overlay, its time is that
+                                    of file.st */
+  int64_t changed; /* seconds since 1970: the time that the file really has */
 };
 #define LV_IMAGE_INIT {.file = LV_FILE_INIT}
 
@@ -34,6 +40,10 @@ int lv_image_adopt(struct lv_image *image, struct lv_env *env,
 
 /* Accepts a closed image. */
 void lv_image_close(struct lv_image *image, const struct lv_env *env);
+
+/* The time that a disk may count on that hangs on the image: a merge that was
+ * interrupted changed it for all but the child (identifier) that it merges. */
+int64_t lv_image_time(const struct lv_image *image, const uint8_t child[16]);
 
 static inline bool lv_image_has_table(const struct lv_image *image) {
   return image->footer.type != LVHD_FIXED;

@@ -253,6 +253,32 @@ static void forget(struct lv_map *map) {
   map->runs_kept = 0;
 }
 
+void lv_map_forget(struct lv_map *map, uint64_t offset, uint64_t n) {
+  const struct lv_image *leaf = map->layers[0].image;
+  uint64_t last = (offset + n - 1) / LV_WINDOW;
+  for (uint64_t i = offset / LV_WINDOW; i <= last; i++) {
+    struct lv_window *slot = &map->slots[i % SLOTS];
+    if (slot->runs == NULL || slot->number != i)
+      continue;
+    map->runs_kept -= slot->count;
+    free(slot->runs);
+    *slot = (struct lv_window){0};
+  }
+  if (!lv_image_has_table(leaf))
+    return;
+  last = (offset + n - 1) / leaf->header.block_size / PAGE_ENTRIES;
+  for (uint64_t i = offset / leaf->header.block_size / PAGE_ENTRIES;
+       i <= last; i++)
+    if (map->layers[0].pages[i % PAGES].number == i + 1)
+      map->layers[0].pages[i % PAGES].number = 0;
+}
+
+void lv_map_renew(struct lv_map *map) {
+  forget(map);
+  for (unsigned i = 0; i < PAGES; i++)
+    map->layers[0].pages[i].number = 0;
+}
+
 static int keep(struct lv_map *map, struct lv_window *slot, uint64_t number,
                 struct lvhd_error *err) {
   size_t bytes = map->run_count * sizeof *map->runs;

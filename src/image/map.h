@@ -46,6 +46,13 @@ int lv_map_window(struct lv_map *map, uint64_t number,
 int lv_map_bad(struct lv_map *map, uint32_t layer, uint64_t offset,
                struct lvhd_error *err);
 
+/* What is kept of the bytes [offset, offset + n) of the disk: the leaf was
+ * written there. */
+void lv_map_forget(struct lv_map *map, uint64_t offset, uint64_t n);
+
+/* All that is kept: someone else wrote into the leaf. */
+void lv_map_renew(struct lv_map *map);
+
 /* The first byte from `from` on (both multiples of the window) where some
  * layer has a block; `end` when none has.  Looks at the BATs alone, and at no
  * more than a bounded part: *end may come out smaller. */

@@ -364,7 +364,7 @@ int lv_parent_open(struct lv_image *parent, const struct lv_image *child,
 
 void lv_parent_time(const struct lv_image *parent,
                     const struct lv_image *child, struct lv_findings *list) {
-  uint32_t now = lv_timestamp(parent->file.st.st_mtim.tv_sec);
+  uint32_t now = lv_timestamp(lv_image_time(parent, child->footer.uuid));
   uint32_t then = child->header.parent_timestamp;
   if (now != then)
     lv_finding(list, LVHD_WARNING, LV_R_PARENT_TIME,

@@ -11,6 +11,8 @@
 
 #include "base/bytes.h"
 #include "base/sort.h"
+#include "format/audit.h"
+#include "format/locators.h"
 
 #define PIECE 65536u
 
@@ -79,11 +81,6 @@ static void take(struct scan *s, uint64_t from, uint64_t length, bool spare) {
   s->taken_count++;
 }
 
-/* In practice bytes; what is too small for that is sectors. */
-static uint64_t space_of(const struct lv_locator_entry *e) {
-  return e->space < LV_SECTOR ? (uint64_t)e->space * LV_SECTOR : e->space;
-}
-
 /* A locator counts by its text; XenServer's tools refuse blocks in the rest of
  * its space, too. */
 static void take_metadata(struct scan *s) {
@@ -101,7 +98,7 @@ static void take_metadata(struct scan *s) {
   for (unsigned i = 0; i < LV_LOCATORS; i++) {
     const struct lv_locator_entry *e = &h->locators[i];
     if (lv_get_be32(e->code) != 0 && e->offset <= length)
-      take(s, e->offset, space_of(e), true);
+      take(s, e->offset, lv_locator_space(e), true);
   }
 }
 
@@ -241,5 +238,106 @@ int lv_table_scan(struct lv_table *table, const struct lv_image *image,
     if (s.inside > 1)
       code = find_overlaps(&s, env, count, stop, stop_arg, err);
   }
+  return code;
+}
+
+/* ---- before a change ------------------------------------------------- */
+
+int lv_table_sound(struct lv_table *table, const struct lv_image *image,
+                   const struct lv_env *env, struct lvhd_error *err) {
+  struct lv_findings list = {0};
+  int code = lv_table_scan(table, image, env, &list, NULL, NULL, err);
+  if (code == 0 && list.no_memory)
+    code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  for (size_t i = 0; code == 0 && i < list.count; i++) {
+    const struct lvhd_finding *bad = &list.items[i];
+    if (bad->severity != LVHD_ERROR && bad->reason != LV_R_BAT_NOT_SCANNED)
+      continue;
+    code = lv_fail_range(err, LVHD_VM_E_INVALID_HD_FILE,
+                         (enum lv_reason)bad->reason, bad->expected,
+                         bad->actual);
+    if (err) {
+      err->has = bad->has;
+      err->offset = bad->offset;
+    }
+  }
+  lv_findings_free(&list);
+  if (code != 0)
+    lv_error_path(err, image->path);
+  return code;
+}
+
+static void reach(uint64_t *end, uint64_t from, uint64_t length,
+                  uint64_t limit) {
+  if (from <= limit && length <= limit - from && from + length > *end)
+    *end = from + length;
+}
+
+/* Header sector and map of a batmap that is one. */
+static void reach_batmap(uint64_t *end, const struct lv_image *image,
+                         const struct lv_env *env, uint64_t limit) {
+  uint64_t at = lv_batmap_at(&image->footer, &image->header);
+  uint8_t bytes[LV_BATMAP_SIZE];
+  struct lv_batmap map;
+  if (at == 0 || at > limit || limit - at < sizeof bytes ||
+      lv_file_read(&image->file, env, bytes, sizeof bytes, at, NULL) != 0 ||
+      !lv_batmap_decode(&map, bytes))
+    return;
+  reach(end, at, sizeof bytes, limit);
+  reach(end, map.map_at, map.map_size, limit);
+}
+
+uint64_t lv_metadata_end(const struct lv_image *image,
+                         const struct lv_env *env) {
+  const struct lv_header *h = &image->header;
+  uint64_t limit = image->data_end;
+  uint64_t end = LV_FOOTER_SIZE;
+  if (!lv_image_has_table(image))
+    return 0;
+  reach(&end, image->footer.data_offset, LV_HEADER_SIZE, limit);
+  reach(&end, h->table_offset,
+        lv_round_up((uint64_t)h->entries * 4, LV_SECTOR), limit);
+  reach(&end, h->table_offset, (uint64_t)h->entries * 4, limit);
+  for (unsigned i = 0; i < LV_LOCATORS; i++) {
+    const struct lv_locator_entry *e = &h->locators[i];
+    if (lv_get_be32(e->code) == 0)
+      continue;
+    reach(&end, e->offset, e->length, limit);
+    reach(&end, e->offset, lv_locator_space(e), limit);
+  }
+  reach_batmap(&end, image, env, limit);
+  return lv_round_up(end, LV_SECTOR);
+}
+
+struct last {
+  uint64_t entry;
+  bool any;
+};
+
+static int keep_last(void *arg, uint64_t index, uint32_t entry,
+                     struct lvhd_error *err) {
+  struct last *last = arg;
+  (void)index;
+  (void)err;
+  if (entry > last->entry)
+    last->entry = entry;
+  last->any = true;
+  return 0;
+}
+
+int lv_table_end(uint64_t *end, const struct lv_image *image,
+                 const struct lv_env *env, struct lvhd_error *err) {
+  uint64_t pitch = (uint64_t)image->bitmap_size + image->header.block_size;
+  struct last last = {0};
+  int code = 0;
+  *end = lv_metadata_end(image, env);
+  if (!lv_image_has_table(image)) {
+    *end = image->footer.current_size;
+    return 0;
+  }
+  code = lv_table_walk(image, env, 0, image->header.entries, keep_last, &last,
+                       NULL, NULL, err);
+  if (code == 0 && last.any && last.entry * LV_SECTOR + pitch > *end)
+    *end = last.entry * LV_SECTOR + pitch;
   return code;
 }

@@ -32,6 +32,22 @@ int lv_table_scan(struct lv_table *table, const struct lv_image *image,
                   const struct lv_env *env, struct lv_findings *list,
                   lv_stop_fn stop, void *stop_arg, struct lvhd_error *err);
 
+/* Refuses with the first of BLOCK_OUTSIDE, BLOCK_ON_METADATA, BLOCK_OVERLAP
+ * and BAT_NOT_SCANNED (VM_E_INVALID_HD_FILE): a disk that is to be changed
+ * must have none. */
+int lv_table_sound(struct lv_table *table, const struct lv_image *image,
+                   const struct lv_env *env, struct lvhd_error *err);
+
+/* The end of what stands before the blocks: header, BAT, locators with their
+ * space, XenServer's batmap.  Never behind the end of the file. */
+uint64_t lv_metadata_end(const struct lv_image *image,
+                         const struct lv_env *env);
+
+/* The end of the metadata and of every block that the BAT names, spare entries
+ * too: what comes behind it belongs to nobody. */
+int lv_table_end(uint64_t *end, const struct lv_image *image,
+                 const struct lv_env *env, struct lvhd_error *err);
+
 /* Called for each entry that names a block, in order; other than 0 ends. */
 typedef int (*lv_entry_fn)(void *arg, uint64_t index, uint32_t entry,
                            struct lvhd_error *err);

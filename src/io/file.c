@@ -14,15 +14,9 @@
 
 #include "base/path.h"
 
-/* QEMU's permissions (vhd-format 12): byte 100 + n is locked by who uses
- * permission n; 1 is writing, 2 writing what is there already, 3 resizing. */
-#define QEMU_FIRST 100
-#define QEMU_WRITE 101
-#define QEMU_RESIZE 103
-
 /* ENOENT does not say what is missing: the file or its folder. */
-static int fail_missing(const struct lv_env *env, const char *path,
-                        const char *call, struct lvhd_error *err) {
+int lv_fail_missing(const struct lv_env *env, const char *path,
+                    const char *call, struct lvhd_error *err) {
   char folder[PATH_MAX];
   struct stat st;
   const char *slash = strrchr(path, '/');
@@ -61,12 +55,13 @@ int lv_file_open(struct lv_file *file, struct lv_env *env,
   const struct lv_sys *sys = env->sys;
   const char *call = NULL;
   int saved = 0;
+  file->overlay = NULL;
   file->fd = lv_open_existing(
     env, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, &file->real,
     &call);
   saved = errno;
   if (file->fd < 0)
-    return saved == ENOENT ? fail_missing(env, path, call, err)
+    return saved == ENOENT ? lv_fail_missing(env, path, call, err)
                            : lv_fail_errno(err, LV_STEP_FILE, saved, call);
   if (sys->fstat(sys, file->fd, &file->st) != 0) {
     saved = errno;
@@ -98,6 +93,8 @@ int lv_file_read(const struct lv_file *file, const struct lv_env *env,
       }
       return code;
     }
+    if (file->overlay)
+      lv_overlay_apply(file->overlay, to, (size_t)got, offset);
     to += got;
     n -= (size_t)got;
     offset += (uint64_t)got;
@@ -151,43 +148,12 @@ int lv_absolute_path(char **out, const struct lv_env *env, const char *path,
   return *out ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
 }
 
-/* Whether someone holds a lock of QEMU's on [at, at + n).  Whoever locks the
- * file as a whole for reading writes nothing; for writing, he does. */
-static int asks(const struct lv_file *file, const struct lv_env *env,
-                off_t at, off_t n, bool *held) {
-  struct flock lock = {.l_type = F_WRLCK,
-                       .l_whence = SEEK_SET,
-                       .l_start = at,
-                       .l_len = n};
-  *held = false;
-  if (env->sys->getlk(env->sys, file->fd, &lock) != 0)
-    return -1;
-  *held = lock.l_type != F_UNLCK &&
-          (lock.l_type == F_WRLCK || lock.l_start >= QEMU_FIRST);
-  return 0;
-}
-
-int lv_file_quiet(const struct lv_file *file, const struct lv_env *env,
-                  bool *lockable, struct lvhd_error *err) {
-  bool held = false;
-  int failed =
-    asks(file, env, QEMU_WRITE, QEMU_RESIZE + 1 - QEMU_WRITE, &held);
-  if (lockable)
-    *lockable = failed == 0;
-  if (failed != 0 || !held)
-    return 0; /* a volume without locks: nobody can be asked */
-  /* One question in the usual case.  The answer is any one of the locks, and
-   * 102, "writes what is there already", is no writer's: byte by byte now. */
-  failed = asks(file, env, QEMU_WRITE, 1, &held);
-  if (failed == 0 && !held)
-    failed = asks(file, env, QEMU_RESIZE, 1, &held);
-  if (failed != 0 || !held)
-    return 0;
-  return lv_fail(err, LVHD_E_SHARING_VIOLATION, LV_R_IN_USE);
-}
-
 void lv_file_close(struct lv_file *file, const struct lv_env *env) {
   if (file->fd >= 0)
     env->sys->close(env->sys, file->fd);
   file->fd = -1;
+  if (file->overlay)
+    lv_overlay_clear(file->overlay);
+  free(file->overlay);
+  file->overlay = NULL;
 }

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
  * One existing file, opened for reading: regular files only, never waiting,
- * never following what it says.  Knows nothing of what is in it.
+ * never following what it says.  Knows nothing of what is in it.  Changes are
+ * edit.c's.
  */
 #ifndef LV_IO_FILE_H
 #define LV_IO_FILE_H
 
 #include "base/error.h"
 #include "io/env.h"
+#include "io/overlay.h"
 
 struct lv_file {
   int fd; /* -1: closed */
   bool real; /* the path it was opened by is its real one: no link in it */
   struct stat st;
+  struct lv_overlay *overlay; /* what reading shows instead; owned; or NULL */
 };
 #define LV_FILE_INIT {.fd = -1}
 
@@ -47,11 +50,9 @@ int lv_real_path(char **out, const struct lv_env *env, int fd,
 int lv_absolute_path(char **out, const struct lv_env *env, const char *path,
                      struct lvhd_error *err);
 
-/* E_SHARING_VIOLATION when another process has the file open for writing,
- * by QEMU's locks: byte 101 (writes) or 103 (resizes) is locked.  *lockable
- * (may be NULL) tells whether the volume has locks. */
-int lv_file_quiet(const struct lv_file *file, const struct lv_env *env,
-                  bool *lockable, struct lvhd_error *err);
+/* ENOENT of opening `path` with `call`: which is missing, file or folder. */
+int lv_fail_missing(const struct lv_env *env, const char *path,
+                    const char *call, struct lvhd_error *err);
 
 /* Accepts a closed file. */
 void lv_file_close(struct lv_file *file, const struct lv_env *env);

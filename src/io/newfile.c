@@ -158,6 +158,23 @@ int lv_newfile_reserve(struct lv_newfile *file, uint64_t length,
   return lv_fail_errno(err, LV_STEP_CREATE, saved, "fallocate");
 }
 
+int lv_newfile_extend(struct lv_newfile *file, uint64_t length,
+                      struct lvhd_error *err) {
+  const struct lv_sys *sys = file->env->sys;
+  int saved = 0;
+  do {
+    if (sys->ftruncate(sys, file->fd, (off_t)length) == 0)
+      return 0;
+    saved = errno;
+  } while (saved == EINTR);
+  return lv_fail_errno(err, LV_STEP_CREATE, saved, "ftruncate");
+}
+
+bool lv_newfile_clone(struct lv_newfile *file, int from, uint64_t n) {
+  const struct lv_sys *sys = file->env->sys;
+  return sys->clone(sys, from, 0, (size_t)n, file->fd, 0) == 0;
+}
+
 int lv_newfile_chmod(struct lv_newfile *file, mode_t mode,
                      struct lvhd_error *err) {
   const struct lv_sys *sys = file->env->sys;

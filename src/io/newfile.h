@@ -59,6 +59,14 @@ int lv_newfile_write(struct lv_newfile *file, struct iovec *iov, int count,
 int lv_newfile_reserve(struct lv_newfile *file, uint64_t length,
                        struct lvhd_error *err);
 
+/* The file is `length` bytes long: a hole behind what was written. */
+int lv_newfile_extend(struct lv_newfile *file, uint64_t length,
+                      struct lvhd_error *err);
+
+/* Shares n bytes from the start of another file, where the volume can: true.
+ * False: nothing has happened. */
+bool lv_newfile_clone(struct lv_newfile *file, int from, uint64_t n);
+
 /* Sets mode exactly, and the modification time (seconds since 1970). */
 int lv_newfile_chmod(struct lv_newfile *file, mode_t mode,
                      struct lvhd_error *err);

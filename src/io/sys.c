@@ -8,9 +8,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -109,6 +111,32 @@ static int real_syncfs(SYS, int fd) {
   return syncfs(fd);
 }
 
+static int real_fdatasync(SYS, int fd) {
+  (void)sys;
+  return fdatasync(fd);
+}
+
+static int real_setlk(SYS, int fd, struct flock *lock) {
+  (void)sys;
+  return fcntl(fd, F_OFD_SETLK, lock);
+}
+
+static ssize_t real_copy(SYS, int from, off_t from_at, int to, off_t to_at,
+                         size_t n) {
+  (void)sys;
+  return copy_file_range(from, &from_at, to, &to_at, n, 0);
+}
+
+static int real_clone(SYS, int from, off_t from_at, size_t n, int to,
+                      off_t to_at) {
+  struct file_clone_range range = {.src_fd = from,
+                                   .src_offset = (uint64_t)from_at,
+                                   .src_length = n,
+                                   .dest_offset = (uint64_t)to_at};
+  (void)sys;
+  return ioctl(to, FICLONERANGE, &range);
+}
+
 static int real_getlk(SYS, int fd, struct flock *lock) {
   (void)sys;
   return fcntl(fd, F_OFD_GETLK, lock);
@@ -182,13 +210,17 @@ const struct lv_sys lv_sys_real = {
   .realpath = real_realpath,
   .pread = real_pread,
   .pwritev = real_pwritev,
+  .copy = real_copy,
+  .clone = real_clone,
   .getdents = real_getdents,
   .lseek = real_lseek,
   .ftruncate = real_ftruncate,
   .fallocate = real_fallocate,
   .fsync = real_fsync,
   .syncfs = real_syncfs,
+  .fdatasync = real_fdatasync,
   .getlk = real_getlk,
+  .setlk = real_setlk,
   .futimens = real_futimens,
   .fchmod = real_fchmod,
   .linkat = real_linkat,

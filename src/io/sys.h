@@ -36,6 +36,10 @@ struct lv_sys {
                    off_t offset);
   ssize_t (*pwritev)(const struct lv_sys *, int fd, const struct iovec *iov,
                      int count, off_t offset);
+  ssize_t (*copy)(const struct lv_sys *, int from, off_t from_at, int to,
+                  off_t to_at, size_t n); /* copy_file_range */
+  int (*clone)(const struct lv_sys *, int from, off_t from_at, size_t n,
+               int to, off_t to_at); /* FICLONERANGE */
   ssize_t (*getdents)(const struct lv_sys *, int fd, void *buf,
                       size_t n); /* struct dirent64, one behind the other */
   off_t (*lseek)(const struct lv_sys *, int fd, off_t offset, int whence);
@@ -44,7 +48,9 @@ struct lv_sys {
                    off_t length);
   int (*fsync)(const struct lv_sys *, int fd);
   int (*syncfs)(const struct lv_sys *, int fd);
+  int (*fdatasync)(const struct lv_sys *, int fd);
   int (*getlk)(const struct lv_sys *, int fd, struct flock *lock);
+  int (*setlk)(const struct lv_sys *, int fd, struct flock *lock);
   int (*futimens)(const struct lv_sys *, int fd, const struct timespec ts[2]);
   int (*fchmod)(const struct lv_sys *, int fd, mode_t mode);
   int (*linkat)(const struct lv_sys *, int from_dir, const char *from,

@@ -120,6 +120,21 @@ int lv_volume_check(struct lv_volume *volume, struct lv_env *env,
   return 0;
 }
 
+int lv_volume_holds(struct lv_env *env, int fd, uint64_t length,
+                    struct lvhd_error *err) {
+  struct statfs st;
+  bool lockable = false;
+  int code = ask_limits(env, fd, length, &lockable, err);
+  if (code != 0)
+    return code;
+  if (env->sys->fstatfs(env->sys, fd, &st) != 0)
+    return lv_fail_errno(err, LV_STEP_INPLACE, errno, "fstatfs");
+  if (free_of(&st) < LV_VOLUME_FREE)
+    return lv_fail_range(err, LVHD_E_DISK_FULL, LV_R_VOLUME_FULL,
+                         LV_VOLUME_FREE, free_of(&st));
+  return 0;
+}
+
 void lv_volume_of(struct lv_volume *volume, const struct lv_env *env,
                   int fd) {
   struct statfs st;

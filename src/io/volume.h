@@ -26,6 +26,11 @@ int lv_volume_check(struct lv_volume *volume, struct lv_env *env,
                     const struct lv_folder *folder, int fd, uint64_t length,
                     struct lvhd_error *err);
 
+/* The same of an existing file, open for writing, that is to become so long.
+ * Nothing is believed from before. */
+int lv_volume_holds(struct lv_env *env, int fd, uint64_t length,
+                    struct lvhd_error *err);
+
 /* What the volume of an open file says; nothing known is 0 and false. */
 void lv_volume_of(struct lv_volume *volume, const struct lv_env *env, int fd);
 

@@ -33,6 +33,8 @@ struct lv_walk {
   struct lv_env *env;
   struct level levels[LV_WALK_DEPTH];
   size_t depth;
+  bool shallow; /* folders are passed over */
+  bool skipped; /* the entry of this step cannot be read */
   char *path; /* of the entry that was looked at last */
   size_t room;
   struct seen *seen;
@@ -160,16 +162,25 @@ static unsigned char type_of(const struct lv_walk *walk, int dir,
                                : DT_UNKNOWN;
 }
 
+/* An entry that openat refused with errno.  One that was removed, or became a
+ * link, since it was listed is none any more. */
+static int skip(struct lv_walk *walk, enum lv_step step,
+                struct lvhd_error *err) {
+  if (is_grave(errno))
+    return lv_fail_errno(err, step, errno, "openat");
+  walk->skipped = errno != ENOENT && errno != ENOTDIR && errno != ELOOP;
+  return 0;
+}
+
 static int open_folder(struct lv_walk *walk, int dir, const char *name,
                        struct lvhd_error *err) {
   int fd = -1;
-  if (walk->depth == LV_WALK_DEPTH)
+  walk->skipped = walk->depth == LV_WALK_DEPTH;
+  if (walk->skipped)
     return 0;
   fd = lv_openat(walk->env->sys, dir, name, FOLDER_FLAGS | O_NOFOLLOW, 0);
   if (fd < 0)
-    return is_grave(errno)
-             ? lv_fail_errno(err, LV_STEP_FOLDER, errno, "openat")
-             : 0;
+    return skip(walk, LV_STEP_FOLDER, err);
   return enter(walk, fd, strlen(walk->path), err);
 }
 
@@ -179,8 +190,7 @@ static int open_file(struct lv_walk *walk, int dir, const char *name,
   const struct lv_sys *sys = walk->env->sys;
   file->fd = lv_openat(sys, dir, name, FILE_FLAGS, 0);
   if (file->fd < 0)
-    return is_grave(errno) ? lv_fail_errno(err, LV_STEP_FILE, errno, "openat")
-                           : 0;
+    return skip(walk, LV_STEP_FILE, err);
   file->real = true;
   if (sys->fstat(sys, file->fd, &file->st) != 0 ||
       !S_ISREG(file->st.st_mode))
@@ -200,6 +210,7 @@ static int next_entry(struct lv_walk *walk, struct level *level,
     } while (n < 0 && errno == EINTR);
     if (n < 0 && (walk->depth == 1 || is_grave(errno)))
       return lv_fail_errno(err, LV_STEP_FOLDER, errno, "getdents64");
+    walk->skipped = n < 0;
     if (n <= 0)
       return 0;
     level->at = 0;
@@ -222,12 +233,15 @@ int lv_walk_new(struct lv_walk **out, struct lv_env *env,
   return 0;
 }
 
-int lv_walk_begin(struct lv_walk *walk, const char *folder,
-                  struct lvhd_error *err) {
+static int begin(struct lv_walk *walk, const char *folder,
+                 struct lvhd_error *err) {
   const char *call = NULL;
   bool real = false;
   int code = 0;
-  int fd = lv_open_existing(walk->env, folder, FOLDER_FLAGS, &real, &call);
+  int fd = -1;
+  while (walk->depth > 0)
+    leave(walk);
+  fd = lv_open_existing(walk->env, folder, FOLDER_FLAGS, &real, &call);
   if (fd < 0)
     return lv_fail_errno(err, LV_STEP_FOLDER, errno, call);
   free(walk->path);
@@ -245,19 +259,25 @@ int lv_walk_begin(struct lv_walk *walk, const char *folder,
   return enter(walk, fd, walk->room - 1, err);
 }
 
-int lv_walk_step(struct lv_walk *walk, enum lv_walked *what,
-                 struct lv_file *file, const char **path,
-                 struct lvhd_error *err) {
-  struct level *level = NULL;
+int lv_walk_begin(struct lv_walk *walk, const char *folder,
+                  struct lvhd_error *err) {
+  walk->shallow = false;
+  return begin(walk, folder, err);
+}
+
+int lv_walk_begin_shallow(struct lv_walk *walk, const char *folder,
+                          struct lvhd_error *err) {
+  walk->shallow = true;
+  return begin(walk, folder, err);
+}
+
+/* What the next entry of the innermost folder is. */
+static int step(struct lv_walk *walk, enum lv_walked *what,
+                struct lv_file *file, struct lvhd_error *err) {
+  struct level *level = &walk->levels[walk->depth - 1];
   const struct dirent64 *entry = NULL;
   unsigned char type = DT_UNKNOWN;
-  int code = 0;
-  *file = (struct lv_file)LV_FILE_INIT;
-  *what = walk->depth > 0 ? LV_WALK_OTHER : LV_WALK_END;
-  if (walk->depth == 0)
-    return 0;
-  level = &walk->levels[walk->depth - 1];
-  code = next_entry(walk, level, &entry, err);
+  int code = next_entry(walk, level, &entry, err);
   if (code != 0)
     return code;
   if (entry == NULL) {
@@ -267,7 +287,7 @@ int lv_walk_step(struct lv_walk *walk, enum lv_walked *what,
   if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
     return 0;
   type = type_of(walk, level->fd, entry);
-  if (type != DT_REG && type != DT_DIR)
+  if (type != DT_REG && (type != DT_DIR || walk->shallow))
     return 0;
   if (!set_path(walk, level->length, entry->d_name))
     return no_memory(err);
@@ -276,6 +296,21 @@ int lv_walk_step(struct lv_walk *walk, enum lv_walked *what,
   code = open_file(walk, level->fd, entry->d_name, file, err);
   if (code == 0 && file->fd >= 0)
     *what = LV_WALK_FILE;
+  return code;
+}
+
+int lv_walk_step(struct lv_walk *walk, enum lv_walked *what,
+                 struct lv_file *file, const char **path,
+                 struct lvhd_error *err) {
+  int code = 0;
+  *file = (struct lv_file)LV_FILE_INIT;
+  *what = walk->depth > 0 ? LV_WALK_OTHER : LV_WALK_END;
+  walk->skipped = false;
+  if (walk->depth == 0)
+    return 0;
+  code = step(walk, what, file, err);
+  if (walk->skipped)
+    *what = LV_WALK_SKIPPED;
   *path = walk->path;
   return code;
 }

@@ -19,16 +19,23 @@ struct lv_walk;
 int lv_walk_new(struct lv_walk **out, struct lv_env *env,
                 struct lvhd_error *err);
 
-/* Begins with a folder, when the walk through another one has ended (or none
- * was begun).  What cannot be opened and read as a folder is an error. */
+/* Begins with a folder; a walk that has not ended is given up.  What cannot be
+ * opened and read as a folder is an error.  A folder that this walk has come
+ * through before is not looked at again, shallow or not: begin with the deep
+ * ones. */
 int lv_walk_begin(struct lv_walk *walk, const char *folder,
                   struct lvhd_error *err);
+
+/* The same, and the folders in it are passed over. */
+int lv_walk_begin_shallow(struct lv_walk *walk, const char *folder,
+                          struct lvhd_error *err);
 
 /* What one step came upon. */
 enum lv_walked {
   LV_WALK_FILE,  /* a regular file: *file is open, *path is its real path,
                     which stands until the next step */
-  LV_WALK_OTHER, /* nothing to open, or it cannot be */
+  LV_WALK_OTHER, /* nothing to open */
+  LV_WALK_SKIPPED, /* a file or folder that cannot be read */
   LV_WALK_END
 };
 

@@ -34,15 +34,10 @@ int l_infos_result(lua_State *L, struct l_infos *box, int code) {
 
 /* ---- synchronous ----------------------------------------------------- */
 
-/* A path, or NULL for nil, which is the engine's to refuse. */
-static const char *path_arg(lua_State *L, int arg) {
-  return lua_isnil(L, arg) ? NULL : luaL_checkstring(L, arg);
-}
-
 /* read_info(engine, path) -> { info } | nil, error */
 static int core_read_info(lua_State *L) {
   lvhd_engine *engine = l_check_engine(L, 1);
-  const char *path = path_arg(L, 2);
+  const char *path = l_path(L, 2);
   struct l_infos *box = NULL;
   int code = 0;
   l_sweep(L);
@@ -54,7 +49,7 @@ static int core_read_info(lua_State *L) {
 /* read_chain(engine, path, options or nil) -> infos | nil, error */
 static int core_read_chain(lua_State *L) {
   lvhd_engine *engine = l_check_engine(L, 1);
-  const char *path = path_arg(L, 2);
+  const char *path = l_path(L, 2);
   struct lvhd_open_options opts;
   struct l_infos *box = NULL;
   int code = 0;
@@ -71,7 +66,7 @@ static int core_read_chain(lua_State *L) {
 /* check(engine, path, options or nil) -> task | nil, error */
 static int core_check(lua_State *L) {
   lvhd_engine *engine = l_check_engine(L, 1);
-  const char *path = path_arg(L, 2);
+  const char *path = l_path(L, 2);
   struct lvhd_check_options opts = {0};
   struct l_task *box = NULL;
   lua_settop(L, 3);
@@ -109,7 +104,7 @@ static int core_find(lua_State *L) {
 /* children(engine, parent, folders) -> task | nil, error */
 static int core_children(lua_State *L) {
   lvhd_engine *engine = l_check_engine(L, 1);
-  const char *parent = path_arg(L, 2);
+  const char *parent = l_path(L, 2);
   struct l_task *box = NULL;
   const char **folders = NULL;
   size_t count = 0;

@@ -39,20 +39,48 @@ const char **l_strings(lua_State *L, int at, size_t *count) {
   return list;
 }
 
+const char *l_path(lua_State *L, int arg) {
+  return lua_isnil(L, arg) ? NULL : luaL_checkstring(L, arg);
+}
+
+lua_Integer l_integer(lua_State *L, int at, const char *key) {
+  lua_Integer value = 0;
+  lua_getfield(L, at, key);
+  value = lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+/* The list of strings in a field, or NULL; one value more is on the stack,
+ * which keeps the array.  The list itself, and so the strings, are kept by
+ * the table at `at`: it was made by lvhd/options.lua, and no user has it. */
+static const char *const *list_field(lua_State *L, int at, const char *key,
+                                     size_t *count, bool *there) {
+  const char **list = NULL;
+  *there = lua_getfield(L, at, key) == LUA_TTABLE;
+  if (*there) {
+    list = l_strings(L, -1, count);
+    lua_remove(L, -2);
+  }
+  return (const char *const *)list;
+}
+
 void l_open_options(lua_State *L, int at, struct lvhd_open_options *opts) {
   *opts = (struct lvhd_open_options){0};
   if (!lua_istable(L, at)) {
-    lua_pushnil(L);
+    lua_settop(L, lua_gettop(L) + 2);
     return;
   }
-  lua_getfield(L, at, "max_depth");
-  opts->max_depth = (unsigned)lua_tointeger(L, -1);
-  lua_pop(L, 1);
-  opts->has_parents = lua_getfield(L, at, "parents") == LUA_TTABLE;
-  if (opts->has_parents) {
-    opts->parents = l_strings(L, -1, &opts->parent_count);
-    lua_remove(L, -2); /* the list: the table at `at` keeps it */
-  }
+  opts->max_depth = (unsigned)l_integer(L, at, "max_depth");
+  opts->sync = (enum lvhd_sync)l_integer(L, at, "sync");
+  opts->write = l_choice(L, at, "write") == LVHD_YES;
+  opts->force = l_choice(L, at, "force") == LVHD_YES;
+  opts->no_search = l_choice(L, at, "children_in") == LVHD_NO;
+  opts->parents =
+    list_field(L, at, "parents", &opts->parent_count, &opts->has_parents);
+  opts->children_in = list_field(L, at, "children_in",
+                                 &opts->children_in_count,
+                                 &opts->has_children_in);
 }
 
 /* ---- cqueues --------------------------------------------------------- */

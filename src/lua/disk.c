@@ -14,7 +14,7 @@
 #define UV_BUFFER 2
 #define UV_PATH 3
 
-/* The most that one call reads, and the least that a buffer has. */
+/* The most that one call reads or writes, and the least that a buffer has. */
 #define PIECE_MAX (4 << 20)
 #define BUFFER_MIN (64 << 10)
 
@@ -33,8 +33,12 @@ static void let_go(struct l_disk *box) {
   lvhd_error_clear(&box->err);
 }
 
+/* Nobody hears of a failure now but who listens to warn(). */
 static int disk_gc(lua_State *L) {
-  let_go(luaL_checkudata(L, 1, L_DISK));
+  struct l_disk *box = luaL_checkudata(L, 1, L_DISK);
+  if (box->disk && lvhd_disk_finish(box->disk, &box->err) != 0)
+    l_warn(L, &box->err);
+  let_go(box);
   return 0;
 }
 
@@ -132,14 +136,64 @@ static int core_disk_chain(lua_State *L) {
   return l_infos_result(L, box, code);
 }
 
-/* disk_close(disk): what it held is gone now; again: nothing. */
+/* write(disk, offset, bytes, from, hooked) -> how many | nil, error.  Writes
+ * the bytes from the `from`th on (0 is the first), which belong at offset +
+ * from: at most 4 MiB.  What reaches beyond the disk goes to the engine as a
+ * whole, which refuses it before it writes. */
+static int core_write(lua_State *L) {
+  struct l_disk *box = check_disk(L);
+  lua_Integer offset = luaL_checkinteger(L, 2);
+  size_t length = 0;
+  const char *bytes = luaL_checklstring(L, 3, &length);
+  lua_Integer from = luaL_checkinteger(L, 4);
+  bool hooked = lua_toboolean(L, 5);
+  uint64_t at = (uint64_t)offset + (uint64_t)from;
+  size_t n = 0;
+  luaL_argcheck(L, offset >= 0, 2, "negative");
+  luaL_argcheck(L, from >= 0 && (size_t)from <= length, 4, "outside");
+  n = length - (size_t)from;
+  if (n > PIECE_MAX && at + n <= lvhd_disk_size(box->disk))
+    n = PIECE_MAX;
+  if (lvhd_disk_write(box->disk, bytes + from, n, at, &box->err) != 0)
+    return l_fail(L, &box->err);
+  l_interrupt(L, hooked);
+  lua_pushinteger(L, (lua_Integer)n);
+  return 1;
+}
+
+/* flush(disk) -> true | nil, error */
+static int core_flush(lua_State *L) {
+  struct l_disk *box = check_disk(L);
+  if (lvhd_disk_flush(box->disk, &box->err) != 0)
+    return l_fail(L, &box->err);
+  lua_pushboolean(L, true);
+  return 1;
+}
+
+/* disk_close(disk, quiet) -> true | nil, error: what it held is gone now, in
+ * either case; again: nothing.  quiet: an error goes to warn(). */
 static int core_disk_close(lua_State *L) {
-  let_go(luaL_checkudata(L, 1, L_DISK));
+  struct l_disk *box = luaL_checkudata(L, 1, L_DISK);
+  bool quiet = lua_toboolean(L, 2);
+  int code = 0;
+  lua_settop(L, 1);
+  if (box->disk)
+    code = lvhd_disk_finish(box->disk, &box->err);
+  if (code != 0 && quiet)
+    l_warn(L, &box->err);
+  else if (code != 0)
+    l_push_error(L, &box->err);
+  let_go(box);
   lua_pushnil(L);
   lua_setiuservalue(L, 1, UV_BUFFER);
   lua_pushnil(L);
   lua_setiuservalue(L, 1, UV_ENGINE);
-  return 0;
+  lua_pushnil(L);
+  lua_insert(L, 2);
+  if (code != 0 && !quiet)
+    return 2; /* nil, error */
+  lua_pushboolean(L, true);
+  return 1;
 }
 
 static const luaL_Reg functions[] = {
@@ -149,6 +203,8 @@ static const luaL_Reg functions[] = {
   {"read", core_read},
   {"extent", core_extent},
   {"disk_chain", core_disk_chain},
+  {"write", core_write},
+  {"flush", core_flush},
   {"disk_close", core_disk_close},
   {NULL, NULL}
 };

@@ -116,8 +116,8 @@ static int engine_gc(lua_State *L) {
   return 0;
 }
 
-/* The Lua side has checked the types; the table and one value that is left on
- * the stack keep the strings. */
+/* The Lua side has checked the types; the table and two values that are left
+ * on the stack keep the strings. */
 static void read_options(lua_State *L, struct lvhd_engine_options *opts) {
   struct lvhd_open_options open = {0};
   lua_getfield(L, 1, "threads");
@@ -136,6 +136,9 @@ static void read_options(lua_State *L, struct lvhd_engine_options *opts) {
   opts->parents = open.parents;
   opts->parent_count = open.parent_count;
   opts->max_depth = open.max_depth;
+  opts->children_in = open.children_in;
+  opts->children_in_count = open.children_in_count;
+  opts->no_search = open.no_search;
 }
 
 /* engine(options) -> engine | nil, error */

@@ -70,9 +70,19 @@ struct l_task *l_task_box(lua_State *L);
  * userdata on top of the stack; the list keeps the strings. */
 const char **l_strings(lua_State *L, int at, size_t *count);
 
-/* `parents` and `max_depth` of the table at index `at`, or of none; one value
- * more is on the stack, which keeps what opts points to. */
+/* What the table at index `at` says of opening and changing a chain, or of
+ * none; two values more are on the stack, which keep what opts points to. */
 void l_open_options(lua_State *L, int at, struct lvhd_open_options *opts);
+
+/* What the table at index `at` says of a new file; it keeps the strings. */
+void l_create_options(lua_State *L, int at, struct lvhd_create_options *opts);
+
+/* A path at index `arg`, or NULL for nil, which is the engine's to refuse. */
+const char *l_path(lua_State *L, int arg);
+
+/* A number that lvhd/options.lua made for a field of the table at `at`, or
+ * 0. */
+lua_Integer l_integer(lua_State *L, int at, const char *key);
 
 /* A boolean field of the table at index `at`, or LVHD_DEFAULT. */
 enum lvhd_choice l_choice(lua_State *L, int at, const char *key);
@@ -113,6 +123,7 @@ void l_interrupt(lua_State *L, bool hooked);
 void l_open_engine(lua_State *L);
 void l_open_task(lua_State *L);
 void l_open_ask(lua_State *L);
+void l_open_change(lua_State *L);
 void l_open_disk(lua_State *L);
 void l_open_waiter(lua_State *L);
 

@@ -36,11 +36,44 @@ static void set_uuid(lua_State *L, const char *key, const uint8_t uuid[16]) {
   set_string(L, key, text);
 }
 
+/* The one line that cures, where it is the same for all. */
+static const struct {
+  const char *reason, *op, *hint; /* op NULL: of any verb */
+} hints[] = {
+  {"SIZE_UNALIGNED", "convert", "round it up: round = \"512\""},
+  {"OTHER_CHILDREN", NULL,
+   "force = true changes it all the same, and ruins them"},
+  {"NO_WRITE_BIT", NULL, "chmod u+w, if it is meant to be changed"},
+  {"JOURNAL_PENDING", NULL,
+   "run the operation that was interrupted again; force = true gives it up"},
+  {"JOURNAL_FOREIGN", NULL, "look at it, and remove it if it is of no use"},
+  {"JOURNAL_FAILED", NULL,
+   "its folder must be writable, with some KiB free"},
+  {"TIME_LOST", NULL, "force = true goes on without that"},
+  {"NOT_WRITABLE", NULL, "open it with write = true"},
+  {"NO_PARENT_GIVEN", "convert", "name it: parent = \"...\""}
+};
+
+static void set_fixed_hint(lua_State *L, const struct lvhd_error *err,
+                           const char *reason) {
+  for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++)
+    if (strcmp(reason, hints[i].reason) == 0 &&
+        (hints[i].op == NULL ||
+         (err->op && strcmp(err->op, hints[i].op) == 0)))
+      set_string(L, "hint", hints[i].hint);
+  if (err->code == LVHD_VM_E_PARENT_MODIFIED)
+    set_string(L, "hint", "if its content is the same, relink takes its new "
+                          "time; force = true goes on as it is");
+}
+
 /* The folder to allow, for a parent that a file names and nobody allows. */
 static void set_hint(lua_State *L, const struct lvhd_error *err) {
   const char *reason = lvhd_reason_name(err->reason);
   const char *slash = err->parent ? strrchr(err->parent, '/') : NULL;
-  if (reason == NULL || slash == NULL || strcmp(reason, "PARENT_OUTSIDE") != 0)
+  if (reason == NULL)
+    return;
+  set_fixed_hint(L, err, reason);
+  if (slash == NULL || strcmp(reason, "PARENT_OUTSIDE") != 0)
     return;
   if (err->errnum != 0) { /* a link: to allow its folder would not help */
     set_string(L, "hint", "a link is on the way: name the files themselves, "
@@ -55,6 +88,19 @@ static void set_hint(lua_State *L, const struct lvhd_error *err) {
                   lua_tostring(L, -1));
   lua_setfield(L, -5, "hint");
   lua_pop(L, 3);
+}
+
+/* The paths of the files that stand in the way. */
+static void set_others(lua_State *L, const char *others) {
+  lua_Integer n = 0;
+  if (others == NULL)
+    return;
+  lua_newtable(L);
+  for (; *others; others += strlen(others) + 1) {
+    lua_pushstring(L, others);
+    lua_rawseti(L, -2, ++n);
+  }
+  lua_setfield(L, -2, "others");
 }
 
 void l_push_error(lua_State *L, const struct lvhd_error *err) {
@@ -82,6 +128,7 @@ void l_push_error(lua_State *L, const struct lvhd_error *err) {
   }
   if (err->layer != 0)
     set_integer(L, "layer", err->layer);
+  set_others(L, err->others);
   set_hint(L, err);
   luaL_setmetatable(L, L_ERROR);
 }
@@ -175,6 +222,8 @@ static void push_findings(lua_State *L, const struct lvhd_info *info) {
 
 static const char *type_name(enum lvhd_type type) {
   switch (type) {
+    case LVHD_RAW:
+      return "raw";
     case LVHD_FIXED:
       return "fixed";
     case LVHD_DYNAMIC:
@@ -206,8 +255,6 @@ static void push_geometry(lua_State *L, const struct lvhd_info *info) {
 
 /* What is in the footer. */
 static void set_footer(lua_State *L, const struct lvhd_info *info) {
-  set_string(L, "type", type_name(info->type));
-  set_integer(L, "size", (lua_Integer)info->size);
   set_integer(L, "original_size", (lua_Integer)info->original_size);
   set_uuid(L, "uuid", info->uuid);
   set_integer(L, "timestamp", info->timestamp);
@@ -225,10 +272,13 @@ void l_push_info(lua_State *L, const struct lvhd_info *info) {
   luaL_checkstack(L, 8, NULL);
   lua_createtable(L, 0, 26);
   set_string(L, "path", info->path);
-  set_footer(L, info);
+  set_string(L, "type", type_name(info->type));
+  set_integer(L, "size", (lua_Integer)info->size);
+  if (info->type != LVHD_RAW)
+    set_footer(L, info);
   set_integer(L, "file_size", (lua_Integer)info->file_size);
   set_integer(L, "mtime", info->mtime);
-  if (info->type != LVHD_FIXED) {
+  if (info->type == LVHD_DYNAMIC || info->type == LVHD_DIFFERENCING) {
     set_integer(L, "block_size", info->block_size);
     set_integer(L, "blocks", info->blocks);
     set_integer(L, "blocks_used", info->blocks_used);

@@ -50,10 +50,8 @@ static bool integer_field(lua_State *L, int at, const char *key,
   return there;
 }
 
-/* What lvhd/options.lua has checked and made of the user's table; it keeps
- * the strings alive. */
-static void read_options(lua_State *L, int at,
-                         struct lvhd_create_options *opts) {
+void l_create_options(lua_State *L, int at,
+                      struct lvhd_create_options *opts) {
   lua_Integer n = 0;
   if (lua_getfield(L, at, "uuid") == LUA_TSTRING) {
     opts->has_uuid = true; /* malformed: nil, which the engine refuses */
@@ -69,10 +67,8 @@ static void read_options(lua_State *L, int at,
   opts->mode = (unsigned)n;
   opts->has_block_size = integer_field(L, at, "block_size", &n);
   opts->block_size = n;
-  integer_field(L, at, "allocate", &n);
-  opts->allocate = (enum lvhd_allocate)n;
-  integer_field(L, at, "sync", &n);
-  opts->sync = (enum lvhd_sync)n;
+  opts->allocate = (enum lvhd_allocate)l_integer(L, at, "allocate");
+  opts->sync = (enum lvhd_sync)l_integer(L, at, "sync");
   opts->keep = l_choice(L, at, "keep") == LVHD_YES;
   opts->long_paths = l_choice(L, at, "long_paths");
   opts->host_names = l_choice(L, at, "host_names");
@@ -101,7 +97,7 @@ static int core_create(lua_State *L) {
   int code = 0;
   lua_settop(L, 5);
   if (lua_istable(L, 5))
-    read_options(L, 5, &opts);
+    l_create_options(L, 5, &opts);
   l_sweep(L);
   box = l_task_box(L);
   if (type == 0)

@@ -1,36 +1,35 @@
 /* SPDX-License-Identifier: MIT
  *
  * Creating one disk: fixed, dynamic or differencing.  Read create_run()
- * first.  The checks are in look.c, the result in outcome.c, the bytes in
- * format/plan.c, the way to a name in io/newfile.c.
+ * first, and lv_publish() after it.  The checks are in look.c, the result in
+ * outcome.c, the bytes in format/plan.c, the way to a name in io/newfile.c.
  *
- *   1 arguments   2 the bytes   3 the file   4 the verb
+ *   1 arguments   2 the bytes   3 the verb
  */
 #include "op/create.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/path.h"
-#include "base/uuid.h"
-#include "io/newfile.h"
-#include "op/create_args.h"
+#include "op/publish.h"
 
 /* ---- 1 arguments ----------------------------------------------------- */
 
-static void create_free(void *args) {
-  struct lv_create *c = args;
-  if (c == NULL)
-    return;
+void lv_create_clear(struct lv_create *c) {
   free((char *)(uintptr_t)c->opts.base);
   free(c->image);
   free(c->parent);
+  free(c->source);
   free(c->real_folder);
   free(c->real_parent);
   free(c->outcome);
   lv_facts_free(c->kept);
-  free(c);
+}
+
+static void create_free(void *args) {
+  if (args)
+    lv_create_clear(args);
+  free(args);
 }
 
 /* The bytes of a path that may hold NUL, with one more NUL behind. */
@@ -46,17 +45,13 @@ static char *copy_path(const char *text, size_t *n) {
   return copy;
 }
 
-int lv_create_args(void **out, struct lv_env *env, enum lvhd_type type,
-                   const char *image, const char *parent, int64_t size,
-                   const struct lvhd_create_options *opts,
+int lv_create_init(struct lv_create *c, struct lv_env *env,
+                   enum lvhd_type type, const char *image,
+                   const char *parent, const struct lvhd_create_options *opts,
                    struct lvhd_error *err) {
-  struct lv_create *c = calloc(1, sizeof *c);
   bool whole = false;
-  if (c == NULL)
-    return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   c->env = env;
   c->type = type;
-  c->size = type == LVHD_DIFFERENCING ? 0 : size;
   c->opts = *opts;
   c->opts.base = opts->base ? strdup(opts->base) : NULL;
   c->image = copy_path(image, &c->opts.image_length);
@@ -64,10 +59,23 @@ int lv_create_args(void **out, struct lv_env *env, enum lvhd_type type,
     c->parent = copy_path(parent, &c->opts.parent_length);
   whole = c->image && (c->parent || type != LVHD_DIFFERENCING) &&
           (c->opts.base || !opts->base);
-  if (!whole) {
-    create_free(c);
+  return whole ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+}
+
+int lv_create_args(void **out, struct lv_env *env, enum lvhd_type type,
+                   const char *image, const char *parent, int64_t size,
+                   const struct lvhd_create_options *opts,
+                   struct lvhd_error *err) {
+  struct lv_create *c = calloc(1, sizeof *c);
+  int code = 0;
+  if (c == NULL)
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  code = lv_create_init(c, env, type, image, parent, opts, err);
+  if (code != 0) {
+    create_free(c);
+    return code;
   }
+  c->size = type == LVHD_DIFFERENCING ? 0 : size;
   *out = c;
   return 0;
 }
@@ -165,74 +173,27 @@ static int write_sparse(const struct lv_plan *plan, struct batch *b,
   return code == 0 ? batch_write(b, err) : code;
 }
 
-/* ---- 3 the file ------------------------------------------------------ */
-
-static int write_file(const struct lv_create *c, const struct lv_plan *plan,
-                      struct lv_newfile *file, struct lv_job *job,
-                      struct lvhd_error *err) {
+static int write_bytes(struct lv_create *c, struct lv_look *look,
+                       struct lv_newfile *file, struct lv_job *job,
+                       struct lvhd_error *err) {
+  const struct lv_plan *plan = &look->plan;
+  bool hole = c->type == LVHD_FIXED && c->opts.allocate != LVHD_ZERO &&
+              c->opts.allocate != LVHD_RESERVE;
+  uint64_t takes = hole ? LV_FOOTER_SIZE : plan->file_size;
   struct batch b;
-  int code = 0;
   b.file = file;
   b.job = job;
   b.offset = 0;
   b.bytes = 0;
   b.count = 0;
-  code = c->type == LVHD_FIXED ? write_fixed(c, plan, &b, err)
+  look->written = (struct lv_written){
+    .file_size = plan->file_size,
+    .free = look->volume.free > takes ? look->volume.free - takes : 0};
+  return c->type == LVHD_FIXED ? write_fixed(c, plan, &b, err)
                                : write_sparse(plan, &b, err);
-  if (code == 0 && c->opts.has_mode)
-    code = lv_newfile_chmod(file, c->opts.mode, err);
-  if (code == 0 && c->opts.has_timestamp)
-    code = lv_newfile_touch(file, c->opts.timestamp, err);
-  if (code == 0 && c->opts.sync != LVHD_SYNC_NONE)
-    code = lv_newfile_flush(file, err);
-  return code;
 }
 
-/* One try to make the file: LV_AGAIN_NAMED asks for another. */
-static int make_file(struct lv_create *c, struct lv_look *look, bool named,
-                     struct lv_job *job, struct lvhd_error *err) {
-  struct lv_newfile file = LV_NEWFILE_INIT;
-  mode_t mode = c->opts.has_mode ? 0600 : 0666;
-  int code = lv_newfile_begin(&file, c->env, &look->folder, c->real_folder,
-                              lv_path_name(c->image), mode, named, err);
-  if (code == 0)
-    code = lv_volume_check(&look->volume, c->env, &look->folder, file.fd,
-                           look->plan.full_size, err);
-  if (code == 0)
-    code = write_file(c, &look->plan, &file, job, err);
-  if (code == 0)
-    code = lv_outcome_new(c, look, err);
-  if (code == 0 && !lv_job_commit(job))
-    code = lv_fail(err, LVHD_E_ABORT, LV_R_NONE);
-  if (code == 0)
-    code = lv_newfile_link(&file, c->opts.sync == LVHD_SYNC_FULL, err);
-  if (code == 0)
-    code = lv_newfile_settle(&file, err);
-  if (code == 0)
-    lv_outcome_published(c, file.mtime);
-  lv_newfile_abandon(&file);
-  return code;
-}
-
-static int make_uuid(const struct lv_create *c, uint8_t uuid[16],
-                     struct lvhd_error *err) {
-  const struct lv_sys *sys = c->env->sys;
-  ssize_t got = 0;
-  if (c->opts.has_uuid) {
-    memcpy(uuid, c->opts.uuid, 16);
-    return 0;
-  }
-  do {
-    got = sys->getrandom(sys, uuid, 16, 0);
-  } while (got < 0 && errno == EINTR);
-  if (got != 16)
-    return lv_fail_errno(err, LV_STEP_OTHER, got < 0 ? errno : EIO,
-                         "getrandom");
-  lv_uuid_v4(uuid);
-  return 0;
-}
-
-/* ---- 4 the verb ------------------------------------------------------ */
+/* ---- 3 the verb ------------------------------------------------------ */
 
 /* Which files the call was about, once, where the error leaves the verb. */
 static int tell_paths(const struct lv_create *c, int code,
@@ -260,42 +221,12 @@ static int create_prepare(void *args, struct lvhd_error *err) {
   return tell_paths(c, code, err);
 }
 
-/* One look, and what follows from it. */
-static int create_once(struct lv_create *c, const uint8_t uuid[16],
-                       struct lv_job *job, bool *gone,
-                       struct lvhd_error *err) {
-  struct lv_look look;
-  int code = lv_create_look(c, &look, uuid, false, err);
-  *gone = false;
-  if (code != 0)
-    return code;
-  if (!look.exists) {
-    code = make_file(c, &look, false, job, err);
-    if (code == LV_AGAIN_NAMED)
-      code = make_file(c, &look, true, job, err);
-    look.exists = code == LVHD_E_ALREADY_EXISTS && c->opts.keep;
-  }
-  if (look.exists)
-    code = lv_outcome_kept(c, job, err);
-  *gone = (code == LVHD_E_ACCESSDENIED || code == LVHD_E_PATH_NOT_FOUND) &&
-          lv_folder_gone(&look.folder, c->env);
-  lv_look_close(&look, c->env);
-  return code;
-}
-
 static int create_run(void *args, struct lv_job *job,
                       struct lvhd_error *err) {
   struct lv_create *c = args;
-  uint8_t uuid[16];
-  bool gone = true;
-  int code = make_uuid(c, uuid, err);
-  if (code != 0)
-    return tell_paths(c, code, err);
+  int code = 0;
   lv_job_total(job, 0, 1); /* of bytes nothing is known yet */
-  for (int i = 0; gone && i < LV_LOOKS; i++) {
-    lv_look_rest(i);
-    code = create_once(c, uuid, job, &gone, err);
-  }
+  code = lv_publish(c, write_bytes, job, err);
   if (code == 0)
     lv_job_step(job, 0, 1);
   return tell_paths(c, code, err);

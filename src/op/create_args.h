@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the files of a creation share: create.c (the verb), look.c (the
- * checks), outcome.c (the result).  Private to op.
+ * What the verbs that make a new file share: create.c and convert.c (the
+ * verbs), look.c (the checks), publish.c (the file), outcome.c (the result).
+ * Private to op.
  */
 #ifndef LV_OP_CREATE_ARGS_H
 #define LV_OP_CREATE_ARGS_H
@@ -29,11 +30,15 @@ struct lv_create {
   int64_t size;                    /* bytes; 0 for differencing disks */
   struct lvhd_create_options opts; /* base: owned, or NULL */
   char *image;  /* as given (with its length in opts), then joined */
-  char *parent; /* the same; NULL for fixed and dynamic disks */
+  char *parent; /* the same; NULL but for differencing disks */
+  bool converts; /* the size comes from a source: lv_create_size() */
+  char *source;  /* convert: the other path of the call, where that is absolute:
+                    a relative image starts from its folder; NULL */
   size_t relative_at; /* where in parent what was given begins; 0: absolute */
   char *real_folder; /* of the image; NULL until it was looked at */
   char *real_parent;
   struct lv_parent seen; /* st.st_ino 0: not looked at yet */
+  struct lvhd_finding noted; /* of what was converted; reason NONE: nothing */
   struct lv_outcome *outcome; /* the result; NULL until success */
   struct lv_facts *kept;      /* the same, of a file that was there before */
 };
@@ -46,18 +51,38 @@ struct lv_create {
  * removal takes, and ext4 then refuses unnamed files in it with EPERM. */
 void lv_look_rest(int i);
 
+/* What became of the plan, for the result. */
+struct lv_written {
+  uint64_t file_size;
+  uint64_t free; /* bytes of the volume that are left */
+  uint32_t blocks_used, alignment;
+};
+
 /* What a look at the host found; open until lv_look_close(). */
 struct lv_look {
   struct lv_file parent;
   struct lv_folder folder;
   struct lv_plan plan;
   struct lv_volume volume;
+  struct lv_written written; /* once it was */
   bool exists; /* something is at the image's name (and keep was asked) */
 };
+
+/* Fills a zeroed struct, everything copied.  On failure the caller clears. */
+int lv_create_init(struct lv_create *c, struct lv_env *env,
+                   enum lvhd_type type, const char *image,
+                   const char *parent, const struct lvhd_create_options *opts,
+                   struct lvhd_error *err);
+/* Frees what the struct owns, not itself. */
+void lv_create_clear(struct lv_create *c);
 
 /* The strings, the size and the other values: design 1.5, steps 3 and 4.
  * Joins relative paths. */
 int lv_create_words(struct lv_create *c, struct lvhd_error *err);
+
+/* Whether a converted disk may have c->size.  2,040 GiB exactly may: the limit
+ * of the format, and what has it exists already.  A raw file has any size. */
+int lv_create_size(const struct lv_create *c, struct lvhd_error *err);
 
 /* Parent, image and volume: design 1.5, steps 5 to 7.  The plan is made with
  * `uuid`.  Without volume (the worker asks with its own file) step 7 is left

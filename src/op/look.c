@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a creation checks, in the documented order (design 1.5): the words of
- * the call, then the parent, the image and the volume.  The same look is
+ * What is checked before a new file is made, in the documented order (design
+ * 1.5): the words of the call, then the parent, the image and the volume.  The same look is
  * taken by the call (preflight) and by the worker.  Changes nothing.
  *
  *   1 words   2 the parent   3 the image   4 all of it
@@ -13,6 +13,8 @@
 
 #include "base/path.h"
 #include "base/uuid.h"
+#include "image/journal.h"
+#include "io/lock.h"
 #include "op/create_args.h"
 
 /* ---- 1 words --------------------------------------------------------- */
@@ -59,6 +61,9 @@ static int join_to_folder_of(char **path, const char *other,
 
 static int join_paths(struct lv_create *c, struct lvhd_error *err) {
   bool parent_absolute = c->parent && c->parent[0] == '/';
+  const char *other = c->converts      ? c->source
+                      : parent_absolute ? c->parent
+                                        : NULL;
   int code = 0;
   if (c->opts.base && c->opts.base[0] != '/')
     return lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_BASE_RELATIVE);
@@ -68,8 +73,8 @@ static int join_paths(struct lv_create *c, struct lvhd_error *err) {
     return fail_parent(
       err, lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_PATH_EMPTY));
   if (c->image[0] != '/') {
-    if (parent_absolute)
-      code = join_to_folder_of(&c->image, c->parent, err);
+    if (other)
+      code = join_to_folder_of(&c->image, other, err);
     else if (c->opts.base)
       code = join(&c->image, c->opts.base, err);
     else
@@ -157,7 +162,7 @@ int lv_create_words(struct lv_create *c, struct lvhd_error *err) {
     code = check_lengths(c, err);
   if (code == 0)
     code = check_name(c, err);
-  if (code == 0)
+  if (code == 0 && !c->converts)
     code = check_size(c, err);
   if (code == 0)
     code = check_values(c, err);
@@ -166,8 +171,8 @@ int lv_create_words(struct lv_create *c, struct lvhd_error *err) {
 
 /* ---- 2 the parent ---------------------------------------------------- */
 
-/* The size of a parent may be 2040 GiB exactly: the limit of the format. */
-static int check_parent_size(uint64_t size, struct lvhd_error *err) {
+/* What exists may have 2040 GiB exactly: the limit of the format. */
+static int check_limits(uint64_t size, struct lvhd_error *err) {
   if (size < (uint64_t)LV_SIZE_MIN)
     return lv_fail_range(err, LVHD_VM_E_IMAGE_SIZE_TOO_SMALL,
                          LV_R_SIZE_LIMIT, (uint64_t)LV_SIZE_MIN, size);
@@ -202,6 +207,13 @@ static char *relative_parent(const struct lv_create *c) {
   return path;
 }
 
+int lv_create_size(const struct lv_create *c, struct lvhd_error *err) {
+  if (c->size % LV_SECTOR != 0)
+    return fail_value(err, LV_R_SIZE_UNALIGNED, (uint64_t)c->size);
+  return c->type == LVHD_RAW ? 0
+                             : check_limits((uint64_t)c->size, err);
+}
+
 static int open_parent(struct lv_create *c, struct lv_look *look,
                        struct lvhd_error *err) {
   char *path = NULL;
@@ -234,8 +246,6 @@ static int read_parent(struct lv_create *c, const struct lv_look *look,
   struct lv_parent *seen = &c->seen;
   struct lv_probe probe;
   int code = 0;
-  if (seen->st.st_ino != 0 && same_state(&seen->st, &look->parent.st))
-    return 0;
   code = lv_probe(&probe, &look->parent, c->env, err);
   if (code != 0)
     return code;
@@ -251,15 +261,37 @@ static int read_parent(struct lv_create *c, const struct lv_look *look,
   return 0;
 }
 
+/* A verb that was interrupted: when it is run again, the parent has another
+ * time, or another content. */
+static int check_note(const struct lv_create *c, const struct lv_look *look,
+                      struct lvhd_error *err) {
+  struct lv_journal note;
+  enum lv_journal_state state = LV_JOURNAL_NONE;
+  int code = lv_journal_look(&note, &state, c->env, &look->parent,
+                             c->real_parent, NULL, err);
+  if (code == 0 && state == LV_JOURNAL_GOOD)
+    code = lv_lock_quiet(&look->parent, c->env, err); /* it goes on */
+  if (code == 0 && state == LV_JOURNAL_GOOD)
+    code = lv_fail(err, LVHD_E_SHARING_VIOLATION, LV_R_JOURNAL_PENDING);
+  lv_journal_free(&note);
+  return code;
+}
+
 static int look_parent(struct lv_create *c, struct lv_look *look,
                        struct lvhd_error *err) {
+  bool known = false;
   int code = open_parent(c, look, err);
   if (code == 0)
+    known = c->seen.st.st_ino != 0 &&
+            same_state(&c->seen.st, &look->parent.st);
+  if (code == 0 && !known)
+    code = check_note(c, look, err);
+  if (code == 0 && !known)
     code = read_parent(c, look, err);
   if (code == 0)
-    code = lv_file_quiet(&look->parent, c->env, NULL, err);
+    code = lv_lock_quiet(&look->parent, c->env, err);
   if (code == 0)
-    code = check_parent_size(c->seen.size, err);
+    code = check_limits(c->seen.size, err);
   return fail_parent(err, code);
 }
 
@@ -329,7 +361,7 @@ static int look_plan(struct lv_create *c, struct lv_look *look,
  * unless much would be written for nothing. */
 static bool ask_image(const struct lv_create *c, bool preflight) {
   return preflight || c->opts.preflight != LVHD_YES || c->opts.keep ||
-         c->opts.allocate == LVHD_ZERO;
+         c->converts || c->opts.allocate == LVHD_ZERO;
 }
 
 static int look_image(const struct lv_create *c, struct lv_look *look,

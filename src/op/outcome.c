@@ -14,7 +14,7 @@
 struct lv_outcome {
   struct lvhd_info info;
   struct lvhd_locator locators[LV_LOCATORS];
-  struct lvhd_finding finding;
+  struct lvhd_finding findings[2];
   char text[];
 };
 
@@ -95,17 +95,12 @@ static struct lv_outcome *build(const struct parts *p) {
     put_locator(&at, &o->locators[i], &p->raw[i]);
   o->info.locators = o->locators;
   o->info.locator_count = p->raw_count;
-  o->info.findings = &o->finding;
+  o->info.findings = o->findings;
   return o;
 }
 
-/* What the volume will have left; a hole takes nothing. */
-static uint64_t free_after(const struct lv_create *c,
-                           const struct lv_plan *plan, uint64_t before) {
-  bool hole = c->type == LVHD_FIXED && c->opts.allocate != LVHD_ZERO &&
-              c->opts.allocate != LVHD_RESERVE;
-  uint64_t takes = hole ? LV_FOOTER_SIZE : plan->file_size;
-  return before > takes ? before - takes : 0;
+static void add_finding(struct lv_outcome *o, struct lvhd_finding finding) {
+  o->findings[o->info.finding_count++] = finding;
 }
 
 int lv_outcome_new(struct lv_create *c, const struct lv_look *look,
@@ -129,22 +124,30 @@ int lv_outcome_new(struct lv_create *c, const struct lv_look *look,
   if (c->outcome == NULL)
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   info = &c->outcome->info;
-  lv_facts_footer(info, &plan->fields);
+  if (c->type == LVHD_RAW) {
+    info->type = LVHD_RAW;
+    info->size = (uint64_t)c->size;
+  } else {
+    lv_facts_footer(info, &plan->fields);
+  }
   if (plan->head_size != 0)
     lv_facts_header(info, &plan->header);
-  info->file_size = plan->file_size;
-  info->free = free_after(c, plan, look->volume.free);
+  info->file_size = look->written.file_size;
+  info->blocks_used = look->written.blocks_used;
+  info->alignment = look->written.alignment;
+  info->free = look->written.free;
   info->lockable = look->volume.lockable;
   info->created = true;
-  if (plan->left_out != 0) {
-    info->finding_count = 1;
-    c->outcome->finding =
-      (struct lvhd_finding){.reason = LV_R_LOCATOR_LEFT_OUT,
-                            .severity = LVHD_NOTE,
-                            .has = LVHD_HAS_EXPECTED | LVHD_HAS_ACTUAL,
-                            .expected = LV_SLOT - 1,
-                            .actual = plan->left_out};
-  }
+  if (plan->left_out != 0)
+    add_finding(c->outcome,
+                (struct lvhd_finding){.reason = LV_R_LOCATOR_LEFT_OUT,
+                                      .severity = LVHD_NOTE,
+                                      .has = LVHD_HAS_EXPECTED |
+                                             LVHD_HAS_ACTUAL,
+                                      .expected = LV_SLOT - 1,
+                                      .actual = plan->left_out});
+  if (c->noted.reason != LV_R_NONE)
+    add_finding(c->outcome, c->noted);
   return 0;
 }
 
@@ -165,9 +168,11 @@ static bool is_the_disk(const struct lv_create *c,
   if (found->where == LVHD_FOOTER_COPY ||
       found->footer.type != (uint32_t)c->type)
     return false;
-  if (c->type != LVHD_DIFFERENCING)
-    return found->footer.current_size == (uint64_t)c->size;
-  return memcmp(found->header.parent_uuid, c->seen.uuid, 16) == 0;
+  if ((c->type != LVHD_DIFFERENCING || c->converts) &&
+      found->footer.current_size != (uint64_t)c->size)
+    return false;
+  return c->type != LVHD_DIFFERENCING ||
+         memcmp(found->header.parent_uuid, c->seen.uuid, 16) == 0;
 }
 
 static bool cancelled(void *job) {
@@ -194,20 +199,57 @@ static int tell_kept(struct lv_create *c, const struct lv_image *image,
   return 0;
 }
 
-int lv_outcome_kept(struct lv_create *c, struct lv_job *job,
+/* A raw disk is told by its length alone. */
+static int keep_raw(struct lv_create *c, const char *path, struct lv_job *job,
                     struct lvhd_error *err) {
+  struct lv_file file = LV_FILE_INIT;
+  struct lv_volume volume = {0};
+  struct parts p = {.folder = c->real_folder,
+                    .name = lv_path_name(c->image)};
+  int code = lv_file_open(&file, c->env, path, err);
+  if (code == 0 && file.st.st_size != c->size)
+    code = not_the_disk(err);
+  if (code == 0 && job) {
+    lv_volume_of(&volume, c->env, file.fd);
+    free(c->outcome);
+    c->outcome = build(&p);
+    if (c->outcome == NULL)
+      code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  }
+  if (code == 0 && job) {
+    c->outcome->info.type = LVHD_RAW;
+    c->outcome->info.size = (uint64_t)c->size;
+    c->outcome->info.file_size = (uint64_t)c->size;
+    c->outcome->info.mtime = (int64_t)file.st.st_mtim.tv_sec;
+    c->outcome->info.free = volume.free;
+    c->outcome->info.lockable = volume.lockable;
+  }
+  lv_file_close(&file, c->env);
+  return code;
+}
+
+static int keep_image(struct lv_create *c, const char *path,
+                      struct lv_job *job, struct lvhd_error *err) {
   struct lv_image image = LV_IMAGE_INIT;
-  char *path = lv_path_join(c->real_folder, lv_path_name(c->image));
-  int code = path ? lv_image_open(&image, c->env, path, err)
-                  : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  int code = lv_image_open(&image, c->env, path, err);
   if (code == 0 && !is_the_disk(c, &image))
     code = not_the_disk(err);
-  else if (code == LVHD_VM_E_INVALID_HD_FILE ||
-           code == LVHD_E_PATH_NOT_FOUND)
-    code = not_the_disk(err); /* a text file, a folder, a dangling link */
   if (code == 0 && job)
     code = tell_kept(c, &image, job, err);
   lv_image_close(&image, c->env);
+  return code;
+}
+
+int lv_outcome_kept(struct lv_create *c, struct lv_job *job,
+                    struct lvhd_error *err) {
+  char *path = lv_path_join(c->real_folder, lv_path_name(c->image));
+  int code = 0;
+  if (path == NULL)
+    return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  code = c->type == LVHD_RAW ? keep_raw(c, path, job, err)
+                             : keep_image(c, path, job, err);
+  if (code == LVHD_VM_E_INVALID_HD_FILE || code == LVHD_E_PATH_NOT_FOUND)
+    code = not_the_disk(err); /* a text file, a folder, a dangling link */
   free(path);
   return code;
 }

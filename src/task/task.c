@@ -111,7 +111,8 @@ static void wake_sleepers(lvhd_task *task) {
  * was not its owner who cancelled it. */
 static bool keep_lost(lvhd_task *task, enum lv_phase phase) {
   bool worth_saying = phase == LV_FAILED ||
-                      (phase == LV_CANCELLED && task->pool->cancels_long);
+                      (phase == LV_CANCELLED && !task->by_owner &&
+                       task->pool->cancels_long);
   if (!worth_saying || !task->handle_gone)
     return false;
   task->next = task->pool->lost;
@@ -126,6 +127,8 @@ void lv_task_run(lvhd_task *task) {
   enum lv_phase phase = code == 0 ? LV_SUCCEEDED : LV_FAILED;
   bool lost = false;
   task->err.op = task->verb->name;
+  if (code != 0 && task->err.path == NULL)
+    lv_error_path(&task->err, task->verb->path(task->args));
   pthread_mutex_lock(&pool->lock);
   if (lv_job_cancelled(&task->job)) {
     fail_cancelled(task);
@@ -215,6 +218,7 @@ bool lvhd_task_cancel(lvhd_task *task) {
     return false;
   pthread_mutex_lock(&pool->lock);
   cancelled = lv_task_cancel_locked(task);
+  task->by_owner = cancelled;
   pthread_mutex_unlock(&pool->lock);
   return cancelled;
 }

@@ -44,6 +44,7 @@ struct lvhd_task {
   unsigned percent; /* the most that was told; the handle's thread only */
   int fd;           /* guarded by the lock; -1: none */
   bool handle_gone; /* guarded by the lock */
+  bool by_owner; /* its owner has cancelled it; under the lock */
   atomic_bool read; /* the error was asked for */
   int64_t began, ended; /* ended: valid after the end */
   lvhd_task *next, *prev; /* in the queue; next: among the lost too */

@@ -1,0 +1,101 @@
+-- SPDX-License-Identifier: MIT
+--
+-- What the verbs check of their arguments, and how they end: a wrong type is
+-- the programmer's mistake and a plain string, nil where the documented
+-- interface has a pointer is E_POINTER, which the core says.
+
+local core = require "lvhd.core"
+local errors = require "lvhd.error"
+local size = require "lvhd.size"
+
+errors.own()
+
+local M = {}
+
+---A path, or nil for the core to refuse.
+function M.path(value, position, fname)
+  if value ~= nil and type(value) ~= "string" then
+    errors.argument(position, fname, "string expected, got " .. type(value))
+  end
+end
+
+---A path of a file that exists. No system call can take one with NUL, and C
+---would read it up to there.
+function M.existing(value, position, fname)
+  M.path(value, position, fname)
+  if value and value:find("\0", 1, true) then
+    local err = core.fail("E_INVALID_NAME", fname, "CHARACTER_FORBIDDEN")
+    err.path, err.actual, err.offset = value, 0, value:find("\0", 1, true) - 1
+    errors.raise(err)
+  end
+end
+
+---One path or a list of them, as a list; false stands for nil.
+---@return (string|false)[]
+function M.paths(value, position, fname)
+  if type(value) ~= "table" then
+    if value ~= nil and type(value) ~= "string" then
+      errors.argument(position, fname,
+        "string or list of strings expected, got " .. type(value))
+    end
+    M.existing(value, position, fname)
+    return { value or false }
+  end
+  local list, n = {}, 0
+  for _ in pairs(value) do
+    n = n + 1
+  end
+  for i = 1, n do -- nil: other keys, or a hole
+    if type(value[i]) ~= "string" then
+      errors.argument(position, fname,
+        ("list of strings expected, got %s at [%d]"):format(type(value[i]), i))
+    end
+    M.existing(value[i], position, fname)
+    list[i] = value[i]
+  end
+  return list
+end
+
+---The type of a size.
+function M.size(value, position, fname)
+  if value ~= nil and type(value) ~= "number" and type(value) ~= "string" then
+    errors.argument(position, fname,
+      "integer or string expected, got " .. type(value))
+  end
+end
+
+---What the core gave, or its error raised.
+function M.started(result, err)
+  if not result then
+    errors.raise(err)
+  end
+  return result
+end
+
+-- What a malformed size becomes for the core, which refuses it in its turn.
+local UNREADABLE = math.mininteger
+
+---Starts a verb that has a size: `start(bytes)` gives what the core gives.
+---@param given integer|string|nil the size as the user gave it
+---@param path string|nil of the disk
+---@param fname string
+---@param start fun(bytes: integer): any, lvhd.Error|nil
+function M.sized(given, path, fname, start)
+  if given == nil then
+    local err = core.fail("E_POINTER", fname)
+    err.path, err.message = path, "the size is nil"
+    errors.raise(err)
+  end
+  local parsed = size.parse(given)
+  local task, err = start(parsed or UNREADABLE)
+  if err and not parsed and err.reason == "SIZE_NOT_POSITIVE" then
+    err.reason, err.expected, err.actual = "SIZE_MALFORMED", nil, given
+    err.message = ("the size cannot be read: %s"):format(
+      type(given) == "string" and ("%q"):format(given) or tostring(given))
+  elseif err and (err.reason or ""):find("^SIZE_") then
+    err.hint = size.hint(given)
+  end
+  return M.started(task, err)
+end
+
+return M

@@ -1,0 +1,531 @@
+-- SPDX-License-Identifier: MIT
+--
+-- What once went wrong with disks that are changed, found by an attack: notes
+-- of interrupted work that stood in the way of others, users who may write a
+-- file but do not own it, messages that named the wrong cause, sizes that QEMU
+-- rounds, and a change that no child could see by its parent's time.
+
+local crashtest = require "crashtest"
+local expect = require "spec.support.expect"
+local lvhd = require "lvhd"
+local qemu = require "spec.support.qemu"
+local support = require "spec.support"
+local test = require "lvhdtest"
+local vhdread = require "spec.support.vhdread"
+local vhdwrite = require "spec.support.vhdwrite"
+
+local MiB <const> = 1 << 20
+local SIZE <const> = 4 * MiB
+local BLOCK <const> = 32 << 10
+local MTIME <const> = 1700000000
+local NS <const> = 1000000000
+local NOBODY <const> = 65534
+local CHANGES <const> = 200 -- more than any of the verbs here makes
+
+local dir, base, child, note, parent, leaf
+
+-- base.vhd and its child: both have blocks, and the child one of its own.
+before_each(function()
+  dir = support.tmpdir()
+  base, child = dir .. "/base.vhd", dir .. "/child.vhd"
+  note = dir .. "/.base.vhd.lvhd-journal"
+  parent = vhdwrite.new{ size = SIZE, block_size = BLOCK, mtime = MTIME }
+  for _, block in ipairs{ 127, 3, 0 } do
+    parent:put(block * 64 + 7, vhdwrite.pattern(1, block))
+  end
+  parent:keep(5, true) -- zeros: for compact
+  parent:save(base)
+  leaf = vhdwrite.new{ parent = parent }
+  leaf:put(3 * 64, vhdwrite.pattern(2, 1))
+  leaf:put(9 * 64, vhdwrite.pattern(2, 2))
+  leaf:save(child)
+end)
+
+local function with_engine(fn, system)
+  local engine = lvhd.engine{ threads = 2,
+    system = system and system:pointer() }
+  local result = table.pack(pcall(fn, engine))
+  engine:close()
+  if not result[1] then
+    error(result[2], 0)
+  end
+  return table.unpack(result, 2, result.n)
+end
+
+local function content(path)
+  return with_engine(function(engine)
+    local disk <close> = engine:open(path)
+    return disk:read(0, disk:size())
+  end)
+end
+
+local function codes(path)
+  local list = {}
+  for _, f in ipairs(lvhd.info(path).findings) do
+    list[f.code] = f.severity
+  end
+  return list
+end
+
+-- ---- kill -9 --------------------------------------------------------------
+
+-- act(engine) in a process of its own, of that user, which kills itself just
+-- before its n-th change (nil: never).  True: it was killed; else what it
+-- said.
+local function run_as(user, n, act)
+  local status, text = test.fork(function()
+    local rec = crashtest.recorder()
+    if user ~= 0 then
+      assert(test.user(user))
+    end
+    if n then
+      rec:die(n)
+    end
+    return with_engine(function(engine)
+      local ok, err = pcall(act, engine)
+      return ok and 0 or tostring(err)
+    end, rec)
+  end)
+  if status == nil then
+    return true
+  end
+  return status == 0 and text or ("exit %d: %s"):format(status, text)
+end
+
+-- Kills act before each of its changes; look() follows where a note is left.
+-- How often that was.
+local function killed_everywhere(user, reset, act, look)
+  local left = 0
+  for n = 1, CHANGES do
+    reset()
+    local how = run_as(user, n, act)
+    if how ~= true then
+      assert.equal("", how)
+      return left
+    end
+    if test.stat(note) then
+      left = left + 1
+      look()
+    end
+  end
+  error("the work never came to its end")
+end
+
+-- The files of the folder as they are now, for as often as one likes.
+local function keeper()
+  support.run(("mkdir %s/.kept && cp -a %s/*.vhd %s/.kept/"):format(dir, dir,
+    dir))
+  return function()
+    support.run(("rm -f %s/*.vhd %s/.*.lvhd-journal && cp -a %s/.kept/* %s/")
+      :format(dir, dir, dir, dir))
+  end
+end
+
+describe("a note beside a parent", function()
+  -- What a careful user does first: he copies the child's content elsewhere.
+  local function rescued()
+    local all = leaf:read(0, SIZE)
+    assert.is_true(all == content(child))
+    local copy = dir .. "/copy.vhd"
+    lvhd.convert(child, copy, { sync = "none" }):wait()
+    assert.is_true(all == content(copy))
+    assert(os.remove(copy))
+  end
+
+  it("of a merge that was killed lets the child be read and converted",
+    function()
+      local left = killed_everywhere(0, keeper(), function(engine)
+        engine:merge(child):wait()
+      end, function()
+        if test.stat(child) and codes(base).MERGE_PENDING then
+          rescued()
+        end
+      end)
+      assert.is_true(left >= 5, left .. " notes")
+    end)
+
+  it("of a compact that was killed lets the child be read and converted",
+    function()
+      local left = killed_everywhere(0, keeper(), function(engine)
+        engine:compact(base):wait()
+      end, function()
+        assert.is_truthy(codes(base).JOURNAL_USED)
+        rescued()
+      end)
+      assert.is_true(left >= 5, left .. " notes")
+    end)
+
+  it("of a merge that goes on is said to be in use, not interrupted",
+    function()
+      local system = test.system()
+      with_engine(function(engine)
+        system:hold{ call = "pwritev", at = "base.vhd" }
+        local task = engine:merge(child)
+        local held, noted = system:await(1), test.stat(note)
+        local ok, err = expect.try(lvhd.create_differencing,
+          dir .. "/new.vhd", base)
+        system:drop()
+        task:wait()
+        assert.is_true(held)
+        assert.is_truthy(noted)
+        assert.is_false(ok)
+        assert.equal("IN_USE", err.reason)
+        assert.equal("E_SHARING_VIOLATION", err.name)
+      end, system)
+      assert.is_true(leaf:read(0, SIZE) == content(base))
+    end)
+end)
+
+-- ---- who may write, and does not own ----------------------------------------
+
+describe("a user who may write what he does not own #root", function()
+  local function shared()
+    if not support.is_root() then
+      pending("only root can become someone else")
+    end
+    support.run(("chmod 0777 %s && chmod 0666 %s/*.vhd"):format(dir, dir))
+  end
+
+  -- Interrupted everywhere by the user; each of `who` finishes it.
+  local function finished(users, act, judge)
+    shared()
+    local reset = keeper()
+    for _, who in ipairs(users) do
+      local left = killed_everywhere(NOBODY, reset, act, function()
+        assert.equal("", run_as(who, nil, act))
+        judge()
+        assert.is_nil(test.stat(note))
+      end)
+      assert.is_true(left >= 3, left .. " notes")
+    end
+  end
+
+  it("interrupts a resize: he, root and others run it again", function()
+    finished({ NOBODY, 0, NOBODY - 1 }, function(engine)
+      engine:resize(base, 5 * MiB, { force = true }):wait()
+    end, function()
+      assert.is_true(parent:read(0, SIZE) .. ("\0"):rep(MiB) == content(base))
+    end)
+  end)
+
+  it("interrupts a resize without force: the same", function()
+    assert(os.remove(child))
+    finished({ NOBODY, 0, NOBODY - 1 }, function(engine)
+      engine:resize(base, 5 * MiB):wait()
+    end, function()
+      assert.is_true(parent:read(0, SIZE) .. ("\0"):rep(MiB) == content(base))
+    end)
+  end)
+
+  -- The child must be his: it keeps its time.
+  it("interrupts a merge: he and root run it again", function()
+    if support.is_root() then
+      support.run(("chown %d %s"):format(NOBODY, child))
+    end
+    finished({ NOBODY, 0 }, function(engine)
+      engine:merge(child):wait()
+    end, function()
+      assert.is_true(leaf:read(0, SIZE) == content(base))
+    end)
+  end)
+
+  it("is told that the time is why, and that force goes on", function()
+    shared()
+    assert(os.remove(child))
+    local status, text = test.fork(function()
+      assert(test.user(NOBODY))
+      return with_engine(function(engine)
+        local _, err = expect.try(engine.compact, engine, base)
+        if not lvhd.is_error(err) then
+          return tostring(err)
+        end
+        if not err.hint:find("force", 1, true) then
+          return tostring(err)
+        end
+        engine:compact(base, { force = true }):wait()
+        return table.concat({ err.name, err.reason, err.syscall, err.errname },
+          " ")
+      end)
+    end)
+    assert.equal(0, status)
+    assert.equal("E_ACCESSDENIED TIME_LOST futimens EPERM", text)
+    assert.is_true(parent:read(0, SIZE) == content(base))
+  end)
+
+  it("writes it", function()
+    shared()
+    assert.equal("", run_as(NOBODY, nil, function(engine)
+      local disk <close> = engine:open(child, { write = true })
+      disk:write(100, "by nobody"):flush()
+      assert(test.utime(child, MTIME) == nil) -- not his to set
+      disk:write(BLOCK, "again")
+    end))
+    local now = content(child)
+    assert.equal("by nobody", now:sub(101, 109))
+    assert.equal("again", now:sub(BLOCK + 1, BLOCK + 5))
+  end)
+end)
+
+-- ---- what is said of the note -------------------------------------------------
+
+describe("a note that cannot be made", function()
+  local VERBS <const> = {
+    compact = function(engine) return engine:compact(base) end,
+    resize = function(engine)
+      return engine:resize(base, 5 * MiB, { force = true })
+    end,
+    relink = function(engine) return engine:relink(child, base) end,
+    merge = function(engine) return engine:merge(child) end,
+  }
+
+  for name, verb in pairs(VERBS) do
+    it("for want of space is said to be why: " .. name, function()
+      local system = test.system()
+      system:fail{ call = "openat", flags = test.O_TMPFILE, errno = "ENOSPC" }
+      local bytes = support.read(base) .. support.read(child)
+      local err = with_engine(function(engine)
+        return expect.fails("E_DISK_FULL", "JOURNAL_FAILED", verb, engine)
+      end, system)
+      assert.is_truthy(err.hint:find("folder", 1, true), err.hint)
+      assert.is_truthy(tostring(err):find("lvhd-journal", 1, true))
+      assert.is_true(bytes == support.read(base) .. support.read(child))
+      assert.equal(MTIME * NS, test.stat(base).mtime)
+      assert.equal(leaf.mtime * NS, test.stat(child).mtime)
+      assert.same({ "base.vhd", "child.vhd" }, support.names(dir))
+    end)
+
+    it("in the folder is said to be why: " .. name .. " #root", function()
+      if not support.is_root() then
+        pending("only root can become someone else")
+      end
+      support.run(("chmod 0755 %s && chown %d %s %s"):format(dir, NOBODY, base,
+        child))
+      local _, text = test.fork(function()
+        assert(test.user(NOBODY))
+        return with_engine(function(engine)
+          local _, err = expect.try(verb, engine)
+          return lvhd.is_error(err) and table.concat({ err.name, err.reason,
+            err.hint:match("folder") }, " ") or tostring(err)
+        end)
+      end)
+      assert.equal("E_ACCESSDENIED JOURNAL_FAILED folder", text)
+      assert.is_true(parent:read(0, SIZE) == content(base))
+      assert.is_true(leaf:read(0, SIZE) == content(child))
+    end)
+  end
+
+  it("because another file lies there is said with what to do", function()
+    support.write(note, "mine")
+    local err = expect.fails("VM_E_HD_IMAGE_ACCESS", "JOURNAL_FOREIGN",
+      lvhd.compact, base)
+    assert.is_truthy(err.hint:find("remove", 1, true), err.hint)
+    assert.is_truthy(tostring(err):find("lvhd-journal", 1, true))
+    assert.equal("mine", support.read(note))
+  end)
+end)
+
+-- ---- QEMU's size --------------------------------------------------------------
+
+describe("a resized disk that QEMU made", function()
+  local NEW <const> = 20 * MiB + 512 -- a size that no geometry has
+
+  for _, kind in ipairs{ "dynamic", "fixed" } do
+    it("has the exact size and its last bytes in QEMU: " .. kind, function()
+      local path = dir .. "/q.vhd"
+      support.run(("qemu-img create -q -f vpc -o subformat=%s %s 10000000")
+        :format(kind, path))
+      assert.equal("qemu", vhdread.open(path).footer.creator)
+      qemu.io(path, "write -P 0x5a 65536 512")
+      for _, size in ipairs{ NEW, NEW - 512, 11 * MiB + 512 } do
+        lvhd.resize(path, size):wait()
+        do
+          local disk <close> = lvhd.open(path, { write = true })
+          disk:write(size - 3, "END")
+        end
+        assert.equal(size, qemu.size(path))
+        local raw = support.read(qemu.raw(path, dir .. "/q.raw"))
+        assert.equal(size, #raw)
+        assert.equal("END", raw:sub(-3))
+        assert.equal(("\x5a"):rep(512), raw:sub(65537, 66048))
+        lvhd.open(path, { write = true }):write(size - 3, "\0\0\0"):close()
+      end
+    end)
+  end
+
+  for creator, version in pairs{ ["win "] = 0xA0000, qem2 = 0x50003,
+    ["tap\0"] = 0x10003, ["d2v "] = 0x10000, CTXS = 0x10000 } do
+    it("keeps its creator where QEMU takes the size: "
+      .. creator:gsub("%W", ""), function()
+      local path = dir .. "/c.vhd"
+      local disk = vhdwrite.new{ size = SIZE, block_size = BLOCK,
+        creator = creator, creator_version = version }
+      disk:save(path)
+      lvhd.resize(path, 5 * MiB + 512):wait()
+      local footer = vhdread.open(path).footer
+      assert.equal(creator, footer.creator)
+      assert.equal(version, footer.creator_version)
+      assert.equal(5 * MiB + 512, footer.current_size)
+    end)
+  end
+end)
+
+-- ---- the parent's time --------------------------------------------------------
+
+-- The second of a file's time.
+local function second(path)
+  return test.stat(path).mtime // NS
+end
+
+describe("the time of a disk that is written", function()
+  local function modified()
+    for _, image in ipairs(lvhd.chain(child)) do
+      for _, f in ipairs(image.findings) do
+        if f.code == "PARENT_TIME" then
+          return true
+        end
+      end
+    end
+    return false
+  end
+
+  -- Bytes that have their place already: after the write itself the file is
+  -- not written again, and its time is what we say.
+  local function written(sync, finish)
+    assert.is_false(modified())
+    local disk <close> = lvhd.open(base, { write = true, force = true,
+      sync = sync })
+    disk:write(7 * 512, "changed") -- within the second that the child knows
+    assert(test.utime(base, MTIME))
+    finish(disk)
+    assert.equal(MTIME + 1, second(base))
+    assert.is_true(modified())
+  end
+
+  for _, sync in ipairs{ "full", "data", "none" } do
+    it("goes on to another second at a flush, sync = " .. sync, function()
+      written(sync, function(disk) disk:flush() end)
+    end)
+
+    it("goes on to another second at the close, sync = " .. sync, function()
+      written(sync, function(disk) disk:close() end)
+    end)
+  end
+
+  it("goes on where it is written in the second of the child's making",
+    function()
+      local far = dir .. "/far"
+      assert(test.mkdir(far))
+      for i = 1, 3 do
+        base = ("%s/p%d.vhd"):format(dir, i)
+        child = ("%s/c%d.vhd"):format(far, i)
+        lvhd.create_dynamic(base, SIZE):wait()
+        lvhd.create_differencing(child, base):wait()
+        do
+          local disk <close> = lvhd.open(base, { write = true })
+          disk:write(i * MiB, "changed")
+        end
+        assert.is_not.equal(lvhd.info(child).parent_timestamp, second(base))
+        local err = expect.fails("VM_E_PARENT_MODIFIED", nil, lvhd.open,
+          child, { write = true, parents = dir })
+        assert.is_truthy(err.hint)
+      end
+    end)
+
+  it("stays where nothing is written", function()
+    local before = expect.tree(dir)
+    for _, options in ipairs{ {}, { write = true, force = true },
+      { write = true, force = true, sync = "none" } } do
+      local disk = lvhd.open(base, options)
+      assert.is_true(parent:read(0, SIZE) == disk:read(0, SIZE))
+      if options.write then
+        disk:flush()
+      end
+      disk:close()
+      assert.equal(MTIME * NS, test.stat(base).mtime)
+    end
+    assert.is_false(modified())
+    assert.equal(before, expect.tree(dir))
+  end)
+
+  it("stays where another second has come by itself", function()
+    local disk <close> = lvhd.open(base, { write = true, force = true })
+    disk:write(7 * 512, "changed")
+    assert(test.utime(base, MTIME + 5))
+    disk:close()
+    assert.equal(MTIME + 5, second(base))
+  end)
+
+  it("does not fail a write where it cannot be set", function()
+    local system = test.system()
+    with_engine(function(engine)
+      system:fail{ call = "futimens", errno = "EPERM", times = 0 }
+      local disk <close> = engine:open(base, { write = true, force = true })
+      disk:write(7 * 512, "changed")
+      assert(test.utime(base, MTIME))
+      disk:flush():close()
+    end, system)
+    assert.equal("changed", content(base):sub(7 * 512 + 1, 7 * 512 + 7))
+  end)
+end)
+
+-- ---- a file that becomes shorter just now ----------------------------------------
+
+describe("a file that is made shorter while it is opened", function()
+  -- The look at its end is held, and the file is another one meanwhile.
+  local function cut(start, file, other)
+    local system = test.system()
+    return with_engine(function(engine)
+      local size = test.stat(file).size
+      system:hold{ call = "pread" }
+      local task = start(engine)
+      local held = system:await(1)
+      support.write(file, other)
+      system:drop()
+      assert.is_true(held, tostring(task:error()))
+      assert.is_true(test.stat(file).size < size - 512)
+      return expect.try(task.wait, task)
+    end, system)
+  end
+
+  local shorter -- the same disk without its empty block
+
+  before_each(function()
+    local same = vhdwrite.new{ size = SIZE, block_size = BLOCK,
+      uuid = parent.uuid, mtime = MTIME }
+    same:put(7, vhdwrite.pattern(1, 0))
+    same:save(dir .. "/shorter.vhd")
+    shorter = support.read(dir .. "/shorter.vhd")
+    assert(os.remove(dir .. "/shorter.vhd"))
+    parent = same
+    assert(os.remove(child))
+  end)
+
+  for name, start in pairs{
+    compact = function(engine) return engine:compact(base) end,
+    resize = function(engine) return engine:resize(base, SIZE) end,
+    check = function(engine) return engine:check(base) end,
+    convert = function(engine)
+      return engine:convert(base, dir .. "/new.vhd",
+        { preflight = false })
+    end,
+  } do
+    it("is opened again: " .. name, function()
+      local ok, what = cut(start, base, shorter)
+      assert.is_true(ok, tostring(what))
+      assert.is_true(parent:read(0, SIZE) == content(base))
+      if name == "convert" then
+        assert.is_true(parent:read(0, SIZE) == content(dir .. "/new.vhd"))
+      end
+    end)
+  end
+
+  it("again and again is given up with what is wrong", function()
+    local system = test.system()
+    local err = with_engine(function(engine)
+      system:short{ call = "pread", at = base, bytes = 0, times = 0 }
+      return expect.fails("DISP_E_EXCEPTION", "FILE_CUT", engine.compact,
+        engine, base)
+    end, system)
+    assert.equal(base, err.path)
+  end)
+end)

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What is read to make another disk of it: a raw file, or a VHD with its
+ * parents; locked while it is open.  Tells where there is nothing but zeros
+ * without reading them.  Private to op.
+ */
+#ifndef LV_OP_SOURCE_H
+#define LV_OP_SOURCE_H
+
+#include "image/disk.h"
+
+struct lv_source {
+  struct lv_env *env;
+  struct lv_file raw;   /* open where it is a raw file */
+  struct lv_disk *disk; /* else */
+  char *path;           /* of the raw file */
+  uint64_t size;        /* bytes of the disk */
+  /* the run that was looked up last */
+  uint64_t from, to;
+  unsigned layer;
+};
+#define LV_SOURCE_INIT {.raw = LV_FILE_INIT}
+
+/* Opens and locks, as a reader, every file of it.  path is absolute.  Errors
+ * name the file: of opening a chain; VM_E_INVALID_HD_FILE/NOT_REGULAR;
+ * E_SHARING_VIOLATION/IN_USE. */
+int lv_source_open(struct lv_source *source, struct lv_env *env,
+                   const char *path, bool from_raw,
+                   const struct lvhd_open_options *opts,
+                   struct lvhd_error *err);
+
+/* From `at` on *length bytes, no more than up to `end`, are of one layer; 0:
+ * zeros that need not be read.  A raw file is layer 1. */
+int lv_source_run(struct lv_source *source, uint64_t at, uint64_t end,
+                  uint64_t *length, unsigned *layer, struct lvhd_error *err);
+
+/* Behind the end are zeros. */
+int lv_source_read(struct lv_source *source, uint8_t *buf, size_t n,
+                   uint64_t at, struct lvhd_error *err);
+
+/* Nobody has changed a file of it since it was opened; else
+ * E_SHARING_VIOLATION/SOURCE_CHANGED. */
+int lv_source_same(const struct lv_source *source, struct lvhd_error *err);
+
+/* The file that begins with the disk's bytes, as they are: a raw file, or the
+ * only one of a fixed disk; NULL: there is none. */
+const struct lv_file *lv_source_plain(const struct lv_source *source);
+
+/* Layers behind *first are the same files in both; UINT_MAX: none. */
+unsigned lv_source_shared(const struct lv_source *source,
+                          const struct lv_source *other);
+
+/* Accepts a closed one. */
+void lv_source_close(struct lv_source *source);
+
+#endif
