@@ -416,6 +416,36 @@ static int check_others(struct work *w, struct lvhd_error *err) {
   return code;
 }
 
+/* ---- the times of those that are to be written to last ----------------- */
+
+/* A file that gets a new parent's time keeps its own; where that is not ours to
+ * set it is better known now than when all has been copied. */
+static int try_time(struct work *w, const struct lv_image *image,
+                    struct lvhd_error *err) {
+  struct stat st;
+  int code = 0;
+  if (w->env->sys->fstat(w->env->sys, image->file.fd, &st) != 0)
+    code = lv_fail_errno(err, LV_STEP_INPLACE, errno, "fstat");
+  else
+    code = lv_edit_touch(&image->file, w->env, &st.st_mtim, err);
+  if (code == LVHD_E_ACCESSDENIED && err)
+    err->reason = LV_R_TIME_LOST;
+  return at_kid(code, image->path, target_of(w), err);
+}
+
+static int try_times(struct work *w, struct lvhd_error *err) {
+  int code = 0;
+  if (w->opts->force)
+    return 0;
+  /* with remove all of them are hung on the target in turn */
+  for (size_t i = w->args->remove ? 0 : w->target - 1;
+       code == 0 && i < w->target; i++)
+    code = try_time(w, &w->chain.images[i], err);
+  for (size_t i = 0; code == 0 && i < w->kid_count; i++)
+    code = try_time(w, &w->kids[i].image, err);
+  return code;
+}
+
 /* ---- the steps ------------------------------------------------------- */
 
 /* Everything that can be refused, before anything is changed. */
@@ -459,6 +489,8 @@ static int copy(struct work *w, struct lvhd_error *err) {
   fold.upper = w->upper;
   if (code == 0)
     code = check_done(w, &fold, err);
+  if (code == 0)
+    code = try_times(w, err);
   if (code != 0)
     return code;
   w->change = (struct lv_change){
