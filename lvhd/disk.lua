@@ -97,8 +97,9 @@ end
 ---DISP_E_EXCEPTION, E_OUTOFMEMORY, E_HANDLE (the disk is closed, the process
 ---has forked). After one that is not about the arguments, the bytes that it was
 ---to write are not known; all others are as before, and more may be written.
----After a flush that failed, one that a write needed too, nobody knows what is
----on the device: every later write, flush and close fails with the same.
+---A flush that finds no room may be tried again; where the device fails to
+---flush, for a write that needs it too, nobody knows what is on it: every later
+---write, flush and close fails with the same.
 ---@param offset integer from 0
 ---@param data string
 ---@return lvhd.Disk self

@@ -102,6 +102,24 @@ describe("convert of a child whose parent was changed", function()
 end)
 
 describe("a volume that is full", function()
+  it("at a flush loses nothing: the flush goes when there is room", function()
+    local system = test.system()
+    local engine <close> = lvhd.engine{ threads = 1,
+      system = system:pointer() }
+    local path = dir .. "/disk.vhd"
+    engine:create_dynamic(path, 16 * MiB):wait()
+    local disk <close> = engine:open(path, { write = true })
+    disk:write(3 * MiB, "kept")
+    for n = 1, 2 do -- the bits of the new block, then the BAT
+      system:fail{ call = "pwritev", errno = "ENOSPC", times = 1, nth = n }
+      expect.fails("E_DISK_FULL", nil, disk.flush, disk)
+    end
+    disk:flush():write(9 * MiB, "more"):close()
+    local again <close> = lvhd.open(path)
+    assert.equal("kept", again:read(3 * MiB, 4))
+    assert.equal("more", again:read(9 * MiB, 4))
+  end)
+
   it("keeps what was written before #root", function()
     if not support.is_root() then
       pending("mounting needs root")

@@ -687,16 +687,28 @@ int lvhd_merge(lvhd_engine *engine, const char *child,
   return start_change(engine, code, &lv_merge, args, child, out, err);
 }
 
-int lvhd_compact(lvhd_engine *engine, const char *path,
-                 const struct lvhd_open_options *opts, lvhd_task **out,
-                 struct lvhd_error *err) {
+typedef int (*args_fn)(void **, struct lv_env *, const char *,
+                       const struct lvhd_open_options *, struct lvhd_error *);
+
+/* A verb with a path and options and no more. */
+static int change_one(lvhd_engine *engine, const struct lv_verb *verb,
+                      args_fn make, const char *path,
+                      const struct lvhd_open_options *opts, lvhd_task **out,
+                      struct lvhd_error *err) {
   struct lvhd_open_options r;
   void *args = NULL;
   int code = begin_change(engine, path, opts, &r, err);
   *out = NULL;
   if (code == 0)
-    code = lv_compact_args(&args, &engine->env, path, &r, err);
-  return start_change(engine, code, &lv_compact, args, path, out, err);
+    code = make(&args, &engine->env, path, &r, err);
+  return start_change(engine, code, verb, args, path, out, err);
+}
+
+int lvhd_compact(lvhd_engine *engine, const char *path,
+                 const struct lvhd_open_options *opts, lvhd_task **out,
+                 struct lvhd_error *err) {
+  return change_one(engine, &lv_compact, lv_compact_args, path, opts, out,
+                    err);
 }
 
 int lvhd_resize(lvhd_engine *engine, const char *path, int64_t size,
@@ -728,13 +740,7 @@ int lvhd_relink(lvhd_engine *engine, const char *child, const char *parent,
 int lvhd_repair(lvhd_engine *engine, const char *path,
                 const struct lvhd_open_options *opts, lvhd_task **out,
                 struct lvhd_error *err) {
-  struct lvhd_open_options r;
-  void *args = NULL;
-  int code = begin_change(engine, path, opts, &r, err);
-  *out = NULL;
-  if (code == 0)
-    code = lv_repair_args(&args, &engine->env, path, &r, err);
-  return start_change(engine, code, &lv_repair, args, path, out, err);
+  return change_one(engine, &lv_repair, lv_repair_args, path, opts, out, err);
 }
 
 void lvhd_uuid_text(const uint8_t uuid[16], char out[37]) {

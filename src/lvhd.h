@@ -490,9 +490,9 @@ LVHD_API LVHD_NODISCARD int lvhd_disk_extent(lvhd_disk *disk,
  * Errors: E_ACCESSDENIED (NOT_WRITABLE), E_INVALIDARG (WRITE_PAST_END: beyond
  * the disk, and nothing was written), E_DISK_FULL,
  * VM_E_FILE_TOO_LARGE_FOR_VOLUME, VM_E_INVALID_HD_FILE, DISP_E_EXCEPTION,
- * E_OUTOFMEMORY, E_HANDLE.  After a flush that failed, lvhd_disk_flush or one
- * that a write needed, the disk takes no more writes: each fails with the same
- * code, since nobody knows what is on the device. */
+ * E_OUTOFMEMORY, E_HANDLE.  Where the device fails to flush (fdatasync), in
+ * lvhd_disk_flush or for a write that needs it, the disk takes no more writes:
+ * each fails with the same code, since nobody knows what is on the device. */
 LVHD_API LVHD_NODISCARD int lvhd_disk_write(lvhd_disk *disk, const void *buf,
                                             size_t n, uint64_t offset,
                                             struct lvhd_error *err);

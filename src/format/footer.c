@@ -74,20 +74,26 @@ uint32_t lv_timestamp(int64_t seconds) {
   return seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX;
 }
 
+void lv_footer_set_creator(struct lv_footer *footer) {
+  static const uint8_t creator[4] = {'w', 'i', 'n', ' '};
+  static const uint8_t os[4] = {'W', 'i', '2', 'k'};
+  memcpy(footer->creator, creator, sizeof creator);
+  memcpy(footer->creator_os, os, sizeof os);
+  footer->creator_version = CREATOR_VERSION;
+}
+
 void lv_footer_init(struct lv_footer *footer, enum lvhd_type type,
                     uint64_t size) {
   *footer = (struct lv_footer){
     .features = FEATURES,
     .version = VERSION,
     .data_offset = type == LVHD_FIXED ? UINT64_MAX : LV_FOOTER_SIZE,
-    .creator = {'w', 'i', 'n', ' '},
-    .creator_version = CREATOR_VERSION,
-    .creator_os = {'W', 'i', '2', 'k'},
     .original_size = size,
     .current_size = size,
     .geometry = lv_geometry(size / LV_SECTOR),
     .type = (uint32_t)type,
   };
+  lv_footer_set_creator(footer);
 }
 
 static void put_geometry(uint8_t *out, struct lv_geometry geometry) {
@@ -109,14 +115,6 @@ bool lv_footer_size_counts(const struct lv_footer *footer) {
     if (memcmp(footer->creator, known[i], 4) == 0)
       return true;
   return false;
-}
-
-void lv_footer_set_creator(struct lv_footer *footer) {
-  static const uint8_t creator[4] = {'w', 'i', 'n', ' '};
-  static const uint8_t os[4] = {'W', 'i', '2', 'k'};
-  memcpy(footer->creator, creator, sizeof creator);
-  memcpy(footer->creator_os, os, sizeof os);
-  footer->creator_version = CREATOR_VERSION;
 }
 
 void lv_footer_encode(const struct lv_footer *footer,
