@@ -92,7 +92,8 @@ function M.sized(given, path, fname, start)
     err.reason, err.expected, err.actual = "SIZE_MALFORMED", nil, given
     err.message = ("the size cannot be read: %s"):format(
       type(given) == "string" and ("%q"):format(given) or tostring(given))
-  elseif err and (err.reason or ""):find("^SIZE_") then
+  elseif err and ((err.reason or ""):find("^SIZE_")
+    or err.reason == "FILESYSTEM_SIZE") then
     err.hint = size.hint(given)
   end
   return M.started(task, err)

@@ -29,7 +29,7 @@ local M = {}
 ---@field blocks? integer entries of the BAT
 ---@field blocks_used? integer of which allocated
 ---@field alignment? integer every block's data starts at a multiple of so many
----bytes, 512 to 4096; nil: no block, and in the info of a creation
+---bytes, 512 to 4096; nil: no block
 ---@field uuid string
 ---@field timestamp integer seconds since 1970
 ---@field creator string the four characters of the creating program
@@ -115,6 +115,9 @@ local M = {}
 
 ---@class lvhd.EngineOptions: lvhd.SharedOptions, lvhd.OpenOptions, lvhd.SearchOptions
 ---@field threads? integer 1..256; default min(4, processors)
+---@field drives? table<string, string> Windows roots, as "C" or
+---"\\\\nas\\golden" (a server and a share), and the folders of the host that they
+---are: with them, paths of these drives are understood wherever a path is
 ---@field poll? fun(object: table, seconds?: number) how a wait passes its
 ---time; cqueues.poll fits. Without it a wait blocks
 
@@ -125,15 +128,24 @@ local M = {}
 ---@field mode? string permissions in octal digits, "0640"; default: 0666
 ---less the umask
 ---@field if_exists? "error"|"keep" "keep": an existing image that is the disk
----asked for is success, with info.created == false
+---asked for is success, with info.created == false; what is on it is not compared
 
----@class lvhd.FixedOptions: lvhd.CreateOptions
+---What is on a new fixed or dynamic disk; default: zeros.
+---@class lvhd.FormatOptions
+---@field filesystem? "fat16"|"fat32" one partition, formatted: FAT16 on disks
+---from 3 MB to less than 2,000 MB, FAT32 from 514 MB
+---@field label? string of the file system: 1 to 11 characters of ASCII
+
+---@class lvhd.FixedOptions: lvhd.CreateOptions, lvhd.FormatOptions
 ---@field allocate? "sparse"|"reserve"|"zero" a hole (default); space
 ---reserved; zeros written
 
----@class lvhd.DynamicOptions: lvhd.CreateOptions
----@field block_size? integer bytes: 2 MiB (default) or 512 KiB; a child
----takes its parent's
+---@class lvhd.DynamicOptions: lvhd.CreateOptions, lvhd.FormatOptions
+---@field block_size? integer bytes: 2 MiB (default) or 512 KiB
+
+---@class lvhd.DifferencingOptions: lvhd.CreateOptions
+---@field block_size? integer bytes: that of the parent, which need not be said;
+---of a fixed parent's child 2 MiB (default) or 512 KiB
 
 ---Owns threads and tasks. Two engines share nothing. A task keeps its engine.
 ---@class lvhd.Engine
@@ -213,7 +225,7 @@ end
 ---@param image string path of the new file, or relative to the parent's folder
 ---@param parent string path of an existing disk, or relative to the image's
 ---folder
----@param opts? lvhd.DynamicOptions
+---@param opts? lvhd.DifferencingOptions
 ---@return lvhd.Task
 function engine:create_differencing(image, parent, opts)
   errors.check_self(self, meta, "create_differencing")
@@ -326,6 +338,39 @@ function engine:children(parent, folders)
   arguments.existing(parent, 1, "children")
   return arguments.started(core.children(self, parent,
     arguments.paths(folders, 2, "children")))
+end
+
+-- ---- Windows paths ------------------------------------------------------
+
+---How Windows calls a file or folder of the host, by the engine's drives:
+---"C:\\vms\\a.vhd". nil: it lies under no mapped folder, or a name on the way can
+---be none in Windows. It need not exist.
+---Raises: E_POINTER, E_BAD_PATHNAME (not absolute), E_INVALID_NAME (a path with
+---NUL), and what the host says.
+---@param path string absolute, of the host
+---@return string?
+function engine:windows_path(path)
+  errors.check_self(self, meta, "windows_path")
+  arguments.existing(path, 1, "windows_path")
+  local text, err = core.windows_path(self, path)
+  if text == nil then
+    errors.raise(err)
+  end
+  return text or nil
+end
+
+---Where a Windows path leads on the host, as things stand: links are resolved,
+---names are as they are there, and what does not exist is named as it would be.
+---Raises: E_POINTER, E_BAD_PATHNAME (no path of a drive or share, or the engine
+---maps none), E_INVALID_NAME, E_PATH_NOT_FOUND (NO_SUCH_DRIVE; something on the
+---way is no folder), E_ACCESSDENIED (OUTSIDE_DRIVE: a link leads out of the
+---mapped folder).
+---@param path string absolute, of Windows
+---@return string
+function engine:host_path(path)
+  errors.check_self(self, meta, "host_path")
+  arguments.existing(path, 1, "host_path")
+  return arguments.started(core.host_path(self, path))
 end
 
 -- ---- life ---------------------------------------------------------------

@@ -73,7 +73,7 @@ end
 ---As lvhd.Engine:create_differencing, on the default engine.
 ---@param image string
 ---@param parent string
----@param opts? lvhd.DynamicOptions
+---@param opts? lvhd.DifferencingOptions
 ---@return lvhd.Task
 function lvhd.create_differencing(image, parent, opts)
   return methods.create_differencing(lvhd.default_engine(), image, parent,

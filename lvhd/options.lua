@@ -67,6 +67,29 @@ local function folders_or_none(value)
   return list, expected and expected .. " or false"
 end
 
+-- Windows roots and their folders, as a list { name, folder, ... } in the order
+-- of the names. Which names there can be is left to the core.
+local function drives(value)
+  local expected = "table of drives and folders"
+  if type(value) ~= "table" then
+    return nil, expected
+  end
+  local names, out = {}, {}
+  for name, path in pairs(value) do
+    if type(name) ~= "string" or type(path) ~= "string"
+      or (name .. path):find("\0", 1, true) then
+      return nil, expected
+    end
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    out[#out + 1] = name
+    out[#out + 1] = value[name]
+  end
+  return out
+end
+
 -- One path of a file that exists.
 local function path(value)
   if type(value) == "string" and not value:find("\0", 1, true) then
@@ -210,6 +233,11 @@ local creators = with(shared, {
   if_exists = { if_exists, "keep" },
 })
 
+local filesystem = {
+  filesystem = { word { fat16 = 1, fat32 = 2 }, "filesystem" },
+  label = { folder, "label" },
+}
+local windows_parent = { folder, "windows_parent" }
 local block_size = { integer, "block_size" }
 local allocate = { word { sparse = 1, reserve = 2, zero = 3 }, "allocate" }
 
@@ -229,13 +257,18 @@ local changing = {
 
 M.engine = with(with(with(shared, opening), search), {
   threads = { threads, "threads" },
+  drives = { drives, "drives" },
   poll = { callable, "poll" },
   system = { system, "system" },
 })
 M.close = { cancel = { boolean, "cancel" } }
-M.create_fixed = with(creators, { allocate = allocate })
-M.create_dynamic = with(creators, { block_size = block_size })
-M.create_differencing = M.create_dynamic
+M.create_fixed = with(with(creators, filesystem), { allocate = allocate })
+M.create_dynamic = with(with(creators, filesystem),
+  { block_size = block_size })
+M.create_differencing = with(creators, {
+  block_size = block_size,
+  windows_parent = windows_parent,
+})
 M.chain = opening
 M.open = with(with(with(opening, search), changing), {
   write = { boolean, "write" },
@@ -252,6 +285,7 @@ M.convert = with(with(creators, opening), {
   to = { word { raw = 1, fixed = 2, dynamic = 3, differencing = 4 }, "to" },
   parent = { path, "parent" },
   round = { bytes, "round" },
+  windows_parent = windows_parent,
   block_size = block_size,
   allocate = allocate,
 })
@@ -262,7 +296,7 @@ M.merge = with(with(with(opening, search), changing), {
 })
 M.compact = with(opening, changing)
 M.resize = with(search, changing)
-M.relink = with(opening, changing)
+M.relink = with(with(opening, changing), { windows_parent = windows_parent })
 M.repair = changing
 
 -- Not for users to be pointed at.

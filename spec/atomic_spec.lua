@@ -35,7 +35,7 @@ local lacks = {
       times = 0 }
   end,
   proc = function(errno)
-    for _, call in ipairs{ "linkat", "readlink", "openat" } do
+    for _, call in ipairs{ "linkat", "readlinkat", "openat" } do
       system:fail{ call = call, path = "/proc/", errno = errno, times = 0 }
     end
   end,

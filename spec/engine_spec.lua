@@ -80,15 +80,13 @@ describe("lvhd.engine #tsan", function()
         assert.matches(right, text, 1, true)
       end
       wrong_use(lvhd.engine, { "threads" })
-      -- those of later versions are unknown until then
-      wrong_use(lvhd.engine, { drives = {} })
     end)
 
     it("of the wrong type are argument errors", function()
       for name, value in pairs {
         threads = "two", sync = 1, base = 7, long_paths = "yes",
         names = true, preflight = 0, poll = {}, parents = 5,
-        max_depth = "deep", children_in = true,
+        max_depth = "deep", children_in = true, drives = { "/a" },
       } do
         assert.matches(name, wrong_use(lvhd.engine, { [name] = value }), 1,
           true)

@@ -246,7 +246,7 @@ local function harmless(e)
     or e.call == "close"    -- of what was only read
     -- a folder that may be used and not read: opened as a mere place
     or e.call:find("^openat") and e.errno == "EACCES" and e.path ~= "."
-    or e.call == "readlink" -- no /proc: realpath answers too
+    or e.call == "readlinkat" -- no /proc: realpath answers too
     or e.call == "fstatfs"  -- asked for info.lockable
     or e.call == "getlk"    -- a volume without locks
     or e.call == "unlinkat" -- a hidden second name, tried again

@@ -148,7 +148,7 @@ local CHANGING <const> = { "pwritev", "ftruncate", "fsync", "fdatasync",
   "futimens", "linkat", "unlinkat" }
 local ASKING <const> = { "openat", "openat2", "fstat", "fstatat", "pread",
   "lseek", "fallocate", "getlk", "setlk", "copy", "clone", "getdents",
-  "fchmod", "close", "realpath", "readlink", "fstatfs" }
+  "fchmod", "close", "realpath", "readlinkat", "fstatfs" }
 local CHANGES <const> = {}
 for _, call in ipairs(CHANGING) do
   CHANGES[call] = true

@@ -69,14 +69,28 @@ describe("an unknown option", function()
       { block_size = 2 * MiB })
   end)
 
-  it("of a later day is unknown", function()
-    for _, option in ipairs{ "filesystem", "label", "windows_parent",
-      "drives", "parents", "children_in", "max_depth", "force", "round" } do
+  it("of other functions is unknown", function()
+    for _, option in ipairs{ "drives", "parents", "children_in", "max_depth",
+      "force", "round" } do
       each(function(create)
         expect.argument_error("'" .. option .. "'", create,
           { [option] = "fat32" })
       end)
     end
+  end)
+
+  it("of other creators is unknown", function()
+    local own = lvhd.engine()
+    for _, option in ipairs{ "filesystem", "label", "allocate" } do
+      expect.argument_error("'" .. option .. "'", own.create_differencing,
+        own, "/a.vhd", "/b.vhd", { [option] = "fat16" })
+    end
+    expect.argument_error("'windows_parent'", own.create_dynamic, own,
+      "/a.vhd", "3MB", { windows_parent = "C:\\b.vhd" })
+    expect.argument_error("'windows_parent'", own.create_fixed, own,
+      "/a.vhd", "3MB", { windows_parent = "C:\\b.vhd" })
+    expect.argument_error("'filesystem'", own.convert, own,
+      "/a.vhd", "/b.vhd", { filesystem = "fat16" })
   end)
 
   it("may be any value that is no name", function()
@@ -94,7 +108,6 @@ describe("an unknown option", function()
         { [wrong] = 1 })
       assert.is_truthy(err:find("'" .. right .. "'", 1, true), err)
     end
-    expect.argument_error("'drives'", lvhd.engine, { drives = {} })
   end)
 end)
 

@@ -3,8 +3,8 @@
 -- Every program of the README runs as it is printed.  A block that begins
 -- with ```lua is a program of its own; ```lua no-run marks what is not.
 -- "/vms" and "/golden" stand for folders: both are there in a scratch folder,
--- with every disk "/golden/....vhd" that a program names.  Knows the README,
--- not lvhd's inside.
+-- with every disk that a program names there, as "/golden/....vhd" or with
+-- backslashes.  Knows the README, not lvhd's inside.
 
 local lvhd = require "lvhd"
 local support = require "spec.support"
@@ -40,7 +40,8 @@ end
 ---Makes the folders and disks that a program assumes.
 local function set_up(dir, source)
   support.run("mkdir -p " .. q(dir .. "/vms") .. " " .. q(dir .. "/golden"))
-  for path in source:gmatch("[\"'](/golden/[^\"'*]+%.vhd)[\"']") do
+  local named = source:gsub("\\golden\\([%w]+%.vhd)%]%]", "\"/golden/%1\"")
+  for path in named:gmatch("[\"'](/golden/[^\"'*]+%.vhd)[\"']") do
     if not support.sh("test -e " .. q(dir .. path)) then
       lvhd.create_dynamic(dir .. path, "40 GiB"):wait()
     end
@@ -115,7 +116,7 @@ describe("the list of findings", function()
     for name, rest in text:gmatch("LV_FAULT%(%s*([%w_]+)%s*,(.-)%)\n") do
       local words = {}
       for word in rest:gmatch('"([^"]*)"') do
-        words[#words + 1] = word
+        words[#words + 1] = word:gsub("\\\\", "\\")
       end
       defined[name] = table.concat(words, "", 2)
     end

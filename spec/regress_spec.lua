@@ -66,7 +66,7 @@ describe("the image's folder vanishes under the look", function()
     local how = preflight and "of the call" or "of the worker"
 
     -- Each call in turn, as far as the look goes with the folder there.
-    local calls = { "readlink", "fstat", "openat", "openat2", "pread", "getlk",
+    local calls = { "readlinkat", "fstat", "openat", "openat2", "pread", "getlk",
       "fstatat", "fstatfs" }
     for _, call in ipairs(calls) do
       it(("%s, at %s: a relative parent is found again"):format(how, call),

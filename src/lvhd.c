@@ -14,8 +14,9 @@
 #include "base/error.h"
 #include "base/path.h"
 #include "base/uuid.h"
+#include "base/winpath.h"
 #include "image/disk.h"
-#include "io/env.h"
+#include "io/drives.h"
 #include "op/change.h"
 #include "op/check.h"
 #include "op/create.h"
@@ -28,6 +29,7 @@ struct lvhd_engine {
   char *base;
   char **parents;     /* parent_count of them */
   char **children_in; /* children_in_count of them */
+  struct lv_drives *drives;
   struct lvhd_engine_options opts;
 };
 
@@ -52,6 +54,7 @@ static void free_strings(char **list, size_t count) {
 static void free_engine(lvhd_engine *engine) {
   free_strings(engine->parents, engine->opts.parent_count);
   free_strings(engine->children_in, engine->opts.children_in_count);
+  lv_drives_free(engine->drives);
   free(engine->base);
   free(engine);
 }
@@ -95,12 +98,20 @@ static int check_options(const struct lvhd_engine_options *opts,
   if (opts->max_depth > DEPTH_MAX)
     return lv_fail_range(err, LVHD_E_INVALIDARG, LV_R_DEPTH_LIMIT, DEPTH_MAX,
                          opts->max_depth);
-  if (opts->base == NULL)
+  return 0;
+}
+
+/* Once the drives are known. */
+static int check_base(const lvhd_engine *engine, struct lvhd_error *err) {
+  const char *base = engine->base;
+  if (base == NULL)
     return 0;
-  if (opts->base[0] != '/')
+  if (lv_is_windows(&engine->env, base))
+    return lv_winpath_check(base, strlen(base), err);
+  if (base[0] != '/')
     return lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_BASE_RELATIVE);
-  return lv_path_check(opts->base, strlen(opts->base),
-                       opts->host_names == LVHD_YES, err);
+  return lv_path_check(base, strlen(base),
+                       engine->opts.host_names == LVHD_YES, err);
 }
 
 static bool copy_strings(char ***out, const char *const **list,
@@ -135,6 +146,17 @@ static int copy_options(lvhd_engine *engine, struct lvhd_error *err) {
   return good ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
 }
 
+static int map_drives(lvhd_engine *engine, struct lvhd_error *err) {
+  struct lvhd_engine_options *opts = &engine->opts;
+  int code = 0;
+  if (opts->drive_count > 0)
+    code = lv_drives_new(&engine->drives, opts->drives, opts->drive_count,
+                         err);
+  engine->env.drives = engine->drives;
+  opts->drives = NULL; /* the caller's */
+  return code;
+}
+
 int lvhd_engine_new(lvhd_engine **out, const struct lvhd_engine_options *opts,
                     struct lvhd_error *err) {
   lvhd_engine *engine = NULL;
@@ -150,6 +172,10 @@ int lvhd_engine_new(lvhd_engine **out, const struct lvhd_engine_options *opts,
   set_defaults(&engine->opts);
   code = copy_options(engine, err);
   lv_env_init(&engine->env, engine->opts.system);
+  if (code == 0)
+    code = map_drives(engine, err);
+  if (code == 0)
+    code = check_base(engine, err);
   if (code == 0)
     code = lv_pool_init(&engine->pool, thread_count(engine->opts.threads),
                         engine_clock, &engine->env, engine_destroy, err);
@@ -198,6 +224,85 @@ bool lvhd_engine_forked(const lvhd_engine *engine) {
   return lv_pool_forked(&engine->pool);
 }
 
+/* ---- Windows paths --------------------------------------------------- */
+
+/* What the calls about a path begin with. */
+static int take_path(lvhd_engine *engine, const char *path,
+                     struct lvhd_error *err) {
+  int code = lv_pool_check(&engine->pool, err);
+  if (code == 0 && path == NULL)
+    code = lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
+  if (code == 0 && path[0] == '\0')
+    code = lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_PATH_EMPTY);
+  return code;
+}
+
+static int finish_path(struct lvhd_error *err, int code, const char *op,
+                       const char *path) {
+  if (code != 0 && err) {
+    err->op = op;
+    lv_error_path(err, path);
+  }
+  return code;
+}
+
+int lvhd_windows_path(lvhd_engine *engine, const char *host, char **out,
+                      struct lvhd_error *err) {
+  int code = take_path(engine, host, err);
+  *out = NULL;
+  if (code == 0 && host[0] != '/')
+    code = lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_PATH_RELATIVE);
+  if (code == 0)
+    code = lv_drives_call_path(out, &engine->env, host, err);
+  return finish_path(err, code, "windows_path", host);
+}
+
+int lvhd_host_path(lvhd_engine *engine, const char *windows, char **out,
+                   struct lvhd_error *err) {
+  int code = take_path(engine, windows, err);
+  *out = NULL;
+  if (code == 0 && !lv_is_windows(&engine->env, windows))
+    code = lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_PATH_RELATIVE);
+  if (code == 0)
+    code = lv_drives_real(out, &engine->env, windows, err);
+  return finish_path(err, code, "host_path", windows);
+}
+
+static int check_windows(const char *path, size_t n, bool long_paths,
+                         struct lvhd_error *err) {
+  char *plain = NULL;
+  int code = lv_winpath_check(path, n, err);
+  if (code != 0)
+    return code;
+  plain = lv_winpath_join(NULL, path);
+  code = plain ? lv_path_length(plain, long_paths, err)
+               : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  free(plain);
+  return code;
+}
+
+int lvhd_check_path(lvhd_engine *engine, const char *path, size_t length,
+                    struct lvhd_error *err) {
+  const struct lvhd_engine_options *opts = &engine->opts;
+  bool long_paths = opts->long_paths == LVHD_YES;
+  int code = take_path(engine, path, err);
+  size_t n = code == 0 && length == 0 ? strlen(path) : length;
+  if (code == 0 && lv_is_windows(&engine->env, path)) {
+    code = check_windows(path, n, long_paths, err);
+  } else if (code == 0) {
+    code = lv_path_check(path, n, opts->host_names == LVHD_YES, err);
+    if (code == 0 && path[0] != '/')
+      code = lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_PATH_RELATIVE);
+    if (code == 0)
+      code = lv_path_length(path, long_paths, err);
+  }
+  return finish_path(err, code, "check_path", path);
+}
+
+void lvhd_string_free(char *text) {
+  free(text);
+}
+
 /* ---- creating -------------------------------------------------------- */
 
 /* What a call leaves open is as the engine. */
@@ -223,7 +328,7 @@ resolve(const lvhd_engine *engine, const struct lvhd_create_options *opts) {
 static bool known_values(const struct lvhd_create_options *r) {
   return r->sync <= LVHD_SYNC_NONE && r->long_paths <= LVHD_NO &&
          r->host_names <= LVHD_NO && r->preflight <= LVHD_NO &&
-         r->allocate <= LVHD_ZERO;
+         r->allocate <= LVHD_ZERO && r->filesystem <= LVHD_FAT32;
 }
 
 static int create(lvhd_engine *engine, const struct lv_verb *verb,

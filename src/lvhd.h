@@ -193,6 +193,12 @@ enum lvhd_sync {
 /* A yes or no that may also be "as the engine". */
 enum lvhd_choice { LVHD_DEFAULT, LVHD_YES, LVHD_NO };
 
+/* A Windows root and the folder of the host that it is. */
+struct lvhd_drive {
+  const char *name;   /* "C", or "\\\\nas\\golden": a server and a share */
+  const char *folder; /* absolute; need not exist yet */
+};
+
 /* Zero-initialise, then set what differs.  Strings are copied. */
 struct lvhd_engine_options {
   unsigned threads;             /* 0: min(4, processors) */
@@ -210,13 +216,17 @@ struct lvhd_engine_options {
                                    is changed, beside those at hand */
   size_t children_in_count;
   bool no_search;               /* not even those at hand */
+  const struct lvhd_drive *drives; /* Windows roots: with them paths of drives
+                                   and shares are understood */
+  size_t drive_count;
   const void *system;           /* tests only: a struct lv_sys; or NULL */
 };
 
 /* Makes an engine; its threads start when there is work.  opts may be NULL.
- * Errors: E_OUTOFMEMORY, VM_E_OUT_OF_RESOURCE, E_BAD_PATHNAME (base is
- * relative), E_INVALID_NAME (its characters), E_INVALIDARG (an enum value
- * that does not exist). */
+ * Errors: E_OUTOFMEMORY, VM_E_OUT_OF_RESOURCE, E_BAD_PATHNAME (base or the
+ * folder of a drive is relative), E_INVALID_NAME (its characters),
+ * E_INVALIDARG (an enum value that does not exist; DRIVE_MALFORMED,
+ * DRIVE_TWICE). */
 LVHD_API LVHD_NODISCARD int
 lvhd_engine_new(lvhd_engine **out, const struct lvhd_engine_options *opts,
                 struct lvhd_error *err);
@@ -258,6 +268,37 @@ LVHD_API void lvhd_engine_counts(lvhd_engine *engine,
  * if only to free what it gets: the lost ones pile up until then. */
 LVHD_API lvhd_task *lvhd_engine_lost(lvhd_engine *engine);
 
+/* ---- Windows paths --------------------------------------------------- */
+
+/* How Windows calls what has this path on the host (absolute; it need not
+ * exist): "C:\\vms\\a.vhd".  NULL in *out, and success: it lies under no
+ * mapped folder, or a name on the way is none in Windows.  *out goes to
+ * lvhd_string_free().  Errors: E_POINTER, E_OUTOFMEMORY, E_HANDLE and what the
+ * host says. */
+LVHD_API LVHD_NODISCARD int lvhd_windows_path(lvhd_engine *engine,
+                                              const char *host, char **out,
+                                              struct lvhd_error *err);
+
+/* Where a Windows path leads, as things stand: links are resolved, names are
+ * as they are on the host, and what does not exist is named as it would be.
+ * Errors: E_INVALID_NAME, E_PATH_NOT_FOUND (NO_SUCH_DRIVE, FOLDER_MISSING),
+ * E_ACCESSDENIED/OUTSIDE_DRIVE, E_BAD_PATHNAME (no Windows path, or the engine
+ * maps no drives). */
+LVHD_API LVHD_NODISCARD int lvhd_host_path(lvhd_engine *engine,
+                                           const char *windows, char **out,
+                                           struct lvhd_error *err);
+
+/* The documented rules on the text of a whole path, of either kind: the
+ * characters (E_INVALID_NAME; E_PATH_NOT_FOUND for a drive where none is
+ * mapped), E_BAD_PATHNAME (empty, or relative), E_BUFFER_OVERFLOW.  Nothing is
+ * opened.  length: bytes, where it may hold NUL; 0: up to the first NUL. */
+LVHD_API LVHD_NODISCARD int lvhd_check_path(lvhd_engine *engine,
+                                            const char *path, size_t length,
+                                            struct lvhd_error *err);
+
+/* Accepts NULL. */
+LVHD_API void lvhd_string_free(char *text);
+
 /* ---- creating -------------------------------------------------------- */
 
 /* As in the footer; no footer says LVHD_RAW: bytes of a disk and no more. */
@@ -275,6 +316,13 @@ enum lvhd_allocate {
   LVHD_ZERO     /* zeros are written */
 };
 
+/* What a new fixed or dynamic disk holds: one partition, formatted. */
+enum lvhd_filesystem {
+  LVHD_UNFORMATTED,
+  LVHD_FAT16, /* from 3 MiB to less than 2,000 MiB */
+  LVHD_FAT32  /* from 514 MiB */
+};
+
 /* Zero-initialise, then set what differs.  Everything is copied. */
 struct lvhd_create_options {
   bool has_uuid, has_timestamp, has_mode, has_block_size;
@@ -287,6 +335,11 @@ struct lvhd_create_options {
   enum lvhd_allocate allocate;   /* fixed disks, and raw ones of convert */
   bool keep;                     /* an existing file that is the disk asked
                                     for is success with created == false */
+  const char *windows_parent;    /* of a child: the absolute Windows locator,
+                                    "D:\\vms\\base.vhd"; else the drive map's */
+  enum lvhd_filesystem filesystem; /* lvhd_create_fixed, _dynamic alone */
+  const char *label;             /* of the file system: 1 to 11 characters of
+                                    ASCII, kept in capitals; NULL: none */
   enum lvhd_sync sync;           /* these five: 0 or NULL is as the engine */
   const char *base;
   enum lvhd_choice long_paths, host_names, preflight;
@@ -305,7 +358,9 @@ struct lvhd_create_options {
  *   VM_E_FILE_TOO_LARGE_FOR_VOLUME  E_DISK_FULL  DISP_E_EXCEPTION
  * and at any point E_OUTOFMEMORY, VM_E_OUT_OF_RESOURCE and, after a fork,
  * E_HANDLE.
- * size in bytes, a multiple of 512, from 3 MiB to less than 2,088,960 MiB. */
+ * size in bytes, a multiple of 512, from 3 MiB to less than 2,088,960 MiB; with
+ * a file system also as enum lvhd_filesystem says.  E_INVALIDARG is OPTION_UNKNOWN
+ * for a child with a file system, LABEL_ALONE or LABEL_MALFORMED for a label. */
 LVHD_API LVHD_NODISCARD int
 lvhd_create_fixed(lvhd_engine *engine, const char *image, int64_t size,
                   const struct lvhd_create_options *opts, lvhd_task **out,
@@ -417,6 +472,7 @@ struct lvhd_open_options {
   bool has_children_in;       /* children_in counts, an empty list too */
   bool no_search;
   enum lvhd_sync sync;        /* how durable what was changed is at the end */
+  const char *windows_parent; /* lvhd_relink: as of a creation */
 };
 
 /* Reads what one file says: opens no other, takes no lock.  Blocking.

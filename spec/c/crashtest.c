@@ -492,8 +492,9 @@ PASS(int, fstatat, (const struct lv_sys *sys, int dir, const char *path,
                     struct stat *st, int flags), dir, path, st, flags)
 PASS(int, fstatfs, (const struct lv_sys *sys, int fd, struct statfs *st), fd,
      st)
-PASS(ssize_t, readlink, (const struct lv_sys *sys, const char *path,
-                         char *buf, size_t n), path, buf, n)
+PASS(ssize_t, readlinkat, (const struct lv_sys *sys, int dir,
+                           const char *path, char *buf, size_t n), dir, path,
+     buf, n)
 PASS(char *, realpath, (const struct lv_sys *sys, const char *path,
                         char *buf), path, buf)
 PASS(ssize_t, pread, (const struct lv_sys *sys, int fd, void *buf, size_t n,
@@ -523,7 +524,7 @@ static int64_t r_now(const struct lv_sys *sys) {
 #define ENTRY(name) .name = r_##name
 static const struct lv_sys all_calls = {
     ENTRY(openat),    ENTRY(openat2),   ENTRY(dupfd),     ENTRY(close),
-    ENTRY(fstat),     ENTRY(fstatat),   ENTRY(fstatfs),   ENTRY(readlink),
+    ENTRY(fstat),     ENTRY(fstatat),   ENTRY(fstatfs),   ENTRY(readlinkat),
     ENTRY(realpath),  ENTRY(pread),     ENTRY(pwritev),   ENTRY(copy),
     ENTRY(clone),     ENTRY(getdents),  ENTRY(lseek),     ENTRY(ftruncate),
     ENTRY(fallocate), ENTRY(fsync),     ENTRY(syncfs),    ENTRY(fdatasync),

@@ -42,7 +42,7 @@
 /* The names of the entries, in the order of struct lv_sys. */
 #define CALLS(X)                                                              \
   X(openat) X(openat2) X(dupfd) X(close) X(fstat) X(fstatat) X(fstatfs)       \
-  X(readlink) X(realpath)                                                     \
+  X(readlinkat) X(realpath)                                                     \
   X(pread) X(pwritev) X(copy) X(clone) X(getdents) X(lseek) X(ftruncate)      \
   X(fallocate) X(fsync) X(syncfs) X(fdatasync) X(getlk) X(setlk) X(futimens)  \
   X(fchmod) X(linkat) X(renameat2) X(unlinkat)          \
@@ -315,10 +315,10 @@ static int t_fstatfs(const struct lv_sys *sys, int fd, struct statfs *st) {
   RUN(int, CALL(fstatfs, .fd = fd), fstatfs(fd, st));
 }
 
-static ssize_t t_readlink(const struct lv_sys *sys, const char *path,
-                          char *buf, size_t size) {
-  RUN(ssize_t, CALL(readlink, .fd = -1, .path = path),
-      readlink(path, buf, size));
+static ssize_t t_readlinkat(const struct lv_sys *sys, int dir,
+                            const char *path, char *buf, size_t size) {
+  RUN(ssize_t, CALL(readlinkat, .fd = -1, .path = path),
+      readlinkat(dir, path, buf, size));
 }
 
 static char *t_realpath(const struct lv_sys *sys, const char *path,

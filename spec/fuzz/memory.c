@@ -262,11 +262,12 @@ static int mem_fstatfs(const struct lv_sys *sys, int fd, struct statfs *st) {
   return node_of(mem_of(sys), fd) < 0 ? -1 : 0;
 }
 
-static ssize_t mem_readlink(const struct lv_sys *sys, const char *path,
-                            char *buf, size_t size) {
+static ssize_t mem_readlinkat(const struct lv_sys *sys, int dir,
+                              const char *path, char *buf, size_t size) {
   int fd = -1;
   int node = 0;
   size_t n = 0;
+  (void)dir;
   if (sscanf(path, "/proc/self/fd/%d", &fd) != 1)
     return fails(ENOENT);
   node = node_of(mem_of(sys), fd);
@@ -423,7 +424,7 @@ void mem_init(struct mem *mem) {
                               .fstat = mem_fstat,
                               .fstatat = mem_fstatat,
                               .fstatfs = mem_fstatfs,
-                              .readlink = mem_readlink,
+                              .readlinkat = mem_readlinkat,
                               .realpath = mem_realpath,
                               .pread = mem_pread,
                               .lseek = mem_lseek,

@@ -137,6 +137,16 @@ int lv_fail_range(struct lvhd_error *err, enum lvhd_code code,
   return (int)code;
 }
 
+int lv_fail_at(struct lvhd_error *err, enum lvhd_code code,
+               enum lv_reason reason, uint64_t offset) {
+  lv_fail(err, code, reason);
+  if (err != NULL) {
+    err->has = LVHD_HAS_OFFSET;
+    err->offset = offset;
+  }
+  return (int)code;
+}
+
 static void set_text(char **field, const char *text) {
   /* Copied before the old one goes: text may be the old one. */
   char *copy = text != NULL ? strdup(text) : NULL;

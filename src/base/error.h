@@ -24,6 +24,10 @@ int lv_fail(struct lvhd_error *err, enum lvhd_code code,
 int lv_fail_range(struct lvhd_error *err, enum lvhd_code code,
                   enum lv_reason reason, uint64_t expected, uint64_t actual);
 
+/* The same with the byte offset of what is wrong in a text. */
+int lv_fail_at(struct lvhd_error *err, enum lvhd_code code,
+               enum lv_reason reason, uint64_t offset);
+
 /* What is wrong with bytes at `offset`, into *bad (may be NULL); has tells
  * which of expected and actual say something.  Returns the reason. */
 enum lv_reason lv_refuse(struct lvhd_finding *bad, enum lv_reason reason,

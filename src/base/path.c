@@ -10,16 +10,6 @@
 
 #include "base/utf.h"
 
-static int fail_at(struct lvhd_error *err, enum lvhd_code code,
-                   enum lv_reason reason, size_t offset) {
-  lv_fail(err, code, reason);
-  if (err != NULL) {
-    err->has |= LVHD_HAS_OFFSET;
-    err->offset = offset;
-  }
-  return (int)code;
-}
-
 static bool has_drive(const char *text, size_t n) {
   return n >= 2 && text[1] == ':' &&
          ((text[0] >= 'A' && text[0] <= 'Z') ||
@@ -43,14 +33,14 @@ int lv_path_check(const char *text, size_t n, bool host_names,
     if (has_drive(text, n))
       return lv_fail(err, LVHD_E_PATH_NOT_FOUND, LV_R_NO_SUCH_DRIVE);
     if (backslash != NULL)
-      return fail_at(err, LVHD_E_INVALID_NAME, LV_R_BACKSLASH,
-                     (size_t)(backslash - text));
+      return lv_fail_at(err, LVHD_E_INVALID_NAME, LV_R_BACKSLASH,
+                        (size_t)(backslash - text));
   }
   valid = lv_utf8_check(text, n);
   for (i = 0; i < valid; i++) {
     if (!is_forbidden((uint8_t)text[i], host_names))
       continue;
-    fail_at(err, LVHD_E_INVALID_NAME, LV_R_CHARACTER_FORBIDDEN, i);
+    lv_fail_at(err, LVHD_E_INVALID_NAME, LV_R_CHARACTER_FORBIDDEN, i);
     if (err != NULL) {
       err->has |= LVHD_HAS_ACTUAL;
       err->actual = (uint8_t)text[i];
@@ -58,7 +48,7 @@ int lv_path_check(const char *text, size_t n, bool host_names,
     return LVHD_E_INVALID_NAME;
   }
   if (valid < n)
-    return fail_at(err, LVHD_E_INVALID_NAME, LV_R_NOT_UTF8, valid);
+    return lv_fail_at(err, LVHD_E_INVALID_NAME, LV_R_NOT_UTF8, valid);
   return LVHD_S_OK;
 }
 

@@ -6,10 +6,9 @@
 
 #define REPLACEMENT 0xFFFDu
 
-/* One character of at most n > 0 bytes.  Returns its length, or 0 where
- * the bytes are no UTF-8. */
-static size_t take(const uint8_t *p, size_t n, uint32_t *out) {
+size_t lv_utf8_take(const char *text, size_t n, uint32_t *out) {
   static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+  const uint8_t *p = (const uint8_t *)text;
   uint32_t c = p[0];
   size_t length, i;
 
@@ -40,12 +39,11 @@ static size_t take(const uint8_t *p, size_t n, uint32_t *out) {
 }
 
 size_t lv_utf8_check(const char *text, size_t n) {
-  const uint8_t *p = (const uint8_t *)text;
   size_t at = 0;
   uint32_t c;
 
   while (at < n) {
-    size_t length = take(p + at, n - at, &c);
+    size_t length = lv_utf8_take(text + at, n - at, &c);
     if (length == 0)
       return at;
     at += length;
@@ -72,12 +70,11 @@ static void put_unit(uint8_t *out, uint32_t unit, bool big_endian) {
 
 size_t lv_utf16_encode(const char *text, size_t n, bool big_endian,
                        uint8_t *out, size_t cap) {
-  const uint8_t *p = (const uint8_t *)text;
   size_t at = 0, need = 0;
 
   while (at < n) {
     uint32_t c, units[2];
-    size_t length = take(p + at, n - at, &c), count = 1, i;
+    size_t length = lv_utf8_take(text + at, n - at, &c), count = 1, i;
     if (length == 0) {
       /* Not what the contract allows; still no reason to run wild. */
       c = REPLACEMENT;
@@ -167,12 +164,11 @@ size_t lv_utf16_check(const uint8_t *in, size_t n, bool big_endian) {
 }
 
 size_t lv_utf8_repair(const char *text, size_t n, char *out) {
-  const uint8_t *p = (const uint8_t *)text;
   size_t at = 0, length = 0;
 
-  while (at < n && p[at] != 0) {
+  while (at < n && text[at] != '\0') {
     uint32_t c = REPLACEMENT;
-    size_t taken = take(p + at, n - at, &c);
+    size_t taken = lv_utf8_take(text + at, n - at, &c);
     at += taken > 0 ? taken : 1;
     length += put_utf8(out + length, taken > 0 ? c : REPLACEMENT);
   }

@@ -13,6 +13,10 @@
  * NUL is allowed.  Returns the offset of the first bad byte, or n. */
 size_t lv_utf8_check(const char *text, size_t n);
 
+/* One character of at most n > 0 bytes, into *out.  Returns its length, or 0
+ * where the bytes are no UTF-8. */
+size_t lv_utf8_take(const char *text, size_t n, uint32_t *out);
+
 /* UTF-16 units of valid UTF-8. */
 size_t lv_utf16_units(const char *text, size_t n);
 

@@ -224,6 +224,27 @@ int lv_journal_look(struct lv_journal *journal, enum lv_journal_state *state,
 
 /* ---- writing --------------------------------------------------------- */
 
+/* The folder that the file is in: by its path, which may lead elsewhere by
+ * now.  *elsewhere, and nothing is open. */
+static int open_beside(struct lv_folder *folder, struct lv_env *env,
+                       const struct lv_file *file, const char *path,
+                       bool *elsewhere, struct lvhd_error *err) {
+  char *folder_path = lv_path_folder(path);
+  struct stat st;
+  int code = folder_path ? lv_folder_open(folder, env, folder_path, err)
+                         : no_memory(err);
+  *elsewhere =
+    code == 0 &&
+    (folder->missing ||
+     env->sys->fstatat(env->sys, folder->fd, lv_path_name(path), &st,
+                       AT_SYMLINK_NOFOLLOW) != 0 ||
+     st.st_dev != file->st.st_dev || st.st_ino != file->st.st_ino);
+  if (*elsewhere)
+    lv_folder_close(folder, env);
+  free(folder_path);
+  return code;
+}
+
 static int publish(struct lv_env *env, const struct lv_folder *folder,
                    const char *folder_path, const char *name, mode_t mode,
                    const uint8_t *bytes, size_t n, bool named, bool durable,
@@ -250,14 +271,16 @@ int lv_journal_write(const struct lv_journal *journal, struct lv_env *env,
   struct lv_folder folder = LV_FOLDER_INIT;
   char name[NAME_MAX + 1];
   char *folder_path = lv_path_folder(path);
+  bool elsewhere = false;
   size_t n = 0;
   uint8_t *bytes = encode(journal, &n);
   mode_t mode = (file->st.st_mode & 0666) | S_IRUSR | S_IWUSR;
-  int code =
-    bytes && folder_path ? 0 : no_memory(err);
+  int code = bytes && folder_path ? 0 : no_memory(err);
   name_of(name, path, journal->uuid);
   if (code == 0)
-    code = lv_folder_open(&folder, env, folder_path, err);
+    code = open_beside(&folder, env, file, path, &elsewhere, err);
+  if (elsewhere)
+    code = lv_fail(err, LVHD_E_SHARING_VIOLATION, LV_R_FILE_REPLACED);
   if (code == 0)
     code = publish(env, &folder, folder_path, name, mode, bytes, n, false,
                    durable, err);
@@ -292,17 +315,16 @@ int lv_journal_remove(const struct lv_journal *journal, struct lv_env *env,
                       bool durable, struct lvhd_error *err) {
   struct lv_folder folder = LV_FOLDER_INIT;
   char name[NAME_MAX + 1];
-  char *folder_path = lv_path_folder(path);
-  int code = folder_path ? 0 : no_memory(err);
+  bool elsewhere = false;
+  int code = open_beside(&folder, env, file, path, &elsewhere, err);
+  if (code != 0 || elsewhere) /* it went with its folder */
+    return code;
   name_of(name, path, journal->uuid);
-  if (code == 0)
-    code = lv_folder_open(&folder, env, folder_path, err);
-  if (code == 0 && env->sys->unlinkat(env->sys, folder.fd, name, 0) != 0 &&
+  if (env->sys->unlinkat(env->sys, folder.fd, name, 0) != 0 &&
       errno != ENOENT)
     code = lv_fail_errno(err, LV_STEP_INPLACE, errno, "unlinkat");
   if (code == 0 && durable)
     code = flush_folder(env, &folder, file, err);
   lv_folder_close(&folder, env);
-  free(folder_path);
   return code;
 }

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "io/drives.h"
+
 #define ZEROS 65536u
 
 static int fail(struct lvhd_error *err, int errnum, const char *call,
@@ -56,7 +58,12 @@ int lv_edit_open(struct lv_file *file, struct lv_env *env, const char *path,
   const char *call = NULL;
   int code = 0;
   *file = (struct lv_file)LV_FILE_INIT;
-  file->fd = lv_open_existing(env, path, EDIT_FLAGS, &file->real, &call);
+  if (lv_is_windows(env, path))
+    code = lv_drives_open(&file->fd, env, path, EDIT_FLAGS, err);
+  else
+    file->fd = lv_open_existing(env, path, EDIT_FLAGS, &file->real, &call);
+  if (code != 0)
+    return code;
   if (file->fd < 0)
     return fail_open(env, path, errno, call, err);
   code = check(file, env, err);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "io/drives.h"
 
 /* ENOENT does not say what is missing: the file or its folder. */
 int lv_fail_missing(const struct lv_env *env, const char *path,
@@ -50,19 +51,30 @@ int lv_open_existing(struct lv_env *env, const char *path, int flags,
   return lv_openat(env->sys, AT_FDCWD, path, flags, 0);
 }
 
+static int open_path(struct lv_file *file, struct lv_env *env,
+                     const char *path, struct lvhd_error *err) {
+  const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  const char *call = NULL;
+  if (lv_is_windows(env, path)) {
+    file->real = false;
+    return lv_drives_open(&file->fd, env, path, flags, err);
+  }
+  file->fd = lv_open_existing(env, path, flags, &file->real, &call);
+  if (file->fd >= 0)
+    return 0;
+  return errno == ENOENT ? lv_fail_missing(env, path, call, err)
+                         : lv_fail_errno(err, LV_STEP_FILE, errno, call);
+}
+
 int lv_file_open(struct lv_file *file, struct lv_env *env,
                  const char *path, struct lvhd_error *err) {
   const struct lv_sys *sys = env->sys;
-  const char *call = NULL;
+  int code = 0;
   int saved = 0;
   file->overlay = NULL;
-  file->fd = lv_open_existing(
-    env, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, &file->real,
-    &call);
-  saved = errno;
-  if (file->fd < 0)
-    return saved == ENOENT ? lv_fail_missing(env, path, call, err)
-                           : lv_fail_errno(err, LV_STEP_FILE, saved, call);
+  code = open_path(file, env, path, err);
+  if (code != 0)
+    return code;
   if (sys->fstat(sys, file->fd, &file->st) != 0) {
     saved = errno;
     lv_file_close(file, env);
@@ -110,7 +122,19 @@ static bool says_deleted(const char *text, size_t n) {
   return n >= m && memcmp(text + n - m, mark, m) == 0;
 }
 
-int lv_real_path(char **out, const struct lv_env *env, int fd,
+/* Where no /proc is to be had: the way to it once more. */
+static int walk_real(char **out, struct lv_env *env, const char *path,
+                     enum lv_step step, struct lvhd_error *err) {
+  char buf[PATH_MAX];
+  if (lv_is_windows(env, path))
+    return lv_drives_real(out, env, path, err);
+  if (env->sys->realpath(env->sys, path, buf) == NULL)
+    return lv_fail_errno(err, step, errno, "realpath");
+  *out = strdup(buf);
+  return *out ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+}
+
+int lv_real_path(char **out, struct lv_env *env, int fd,
                  const char *path, bool real, enum lv_step step,
                  struct lvhd_error *err) {
   const struct lv_sys *sys = env->sys;
@@ -122,13 +146,11 @@ int lv_real_path(char **out, const struct lv_env *env, int fd,
     return *out ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   }
   snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
-  n = sys->readlink(sys, proc, buf, sizeof buf - 1);
-  if (n > 0 && n < (ssize_t)sizeof buf - 1 && buf[0] == '/' &&
-      !says_deleted(buf, (size_t)n)) {
-    buf[n] = '\0';
-  } else if (sys->realpath(sys, path, buf) == NULL) {
-    return lv_fail_errno(err, step, errno, "realpath");
-  }
+  n = sys->readlinkat(sys, AT_FDCWD, proc, buf, sizeof buf - 1);
+  if (n <= 0 || n >= (ssize_t)sizeof buf - 1 || buf[0] != '/' ||
+      says_deleted(buf, (size_t)n))
+    return walk_real(out, env, path, step, err);
+  buf[n] = '\0';
   *out = strdup(buf);
   if (*out == NULL)
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
@@ -139,7 +161,7 @@ int lv_absolute_path(char **out, const struct lv_env *env, const char *path,
                      struct lvhd_error *err) {
   char folder[PATH_MAX];
   const char *start = "";
-  if (path[0] != '/' && path[0] != '\0') {
+  if (path[0] != '/' && path[0] != '\0' && !lv_is_windows(env, path)) {
     start = env->sys->realpath(env->sys, ".", folder);
     if (start == NULL)
       return lv_fail_errno(err, LV_STEP_FILE, errno, "realpath");

@@ -19,7 +19,8 @@ struct lv_file {
 };
 #define LV_FILE_INIT {.fd = -1}
 
-/* Opens path for reading and looks at it (file->st).  A folder, FIFO, socket
+/* Opens path, of the host or (with drives) of Windows, for reading and looks
+ * at it (file->st).  A folder, FIFO, socket
  * or device is VM_E_INVALID_HD_FILE; a missing last component is
  * E_PATH_NOT_FOUND/FILE_MISSING, a missing folder FOLDER_MISSING. */
 int lv_file_open(struct lv_file *file, struct lv_env *env,
@@ -41,11 +42,11 @@ int lv_open_existing(struct lv_env *env, const char *path, int flags,
 /* The path as it really is, without links, of an open descriptor that was
  * reached by `path` (absolute): itself if that is `real`, or from /proc, or
  * by a walk where that is not to be had.  malloc'ed in *out. */
-int lv_real_path(char **out, const struct lv_env *env, int fd,
+int lv_real_path(char **out, struct lv_env *env, int fd,
                  const char *path, bool real, enum lv_step step,
                  struct lvhd_error *err);
 
-/* The path from the root on, as text: a relative one starts at the working
+/* The path from the root on, as text; one of Windows stays as it is.  A relative one starts at the working
  * folder of now, whenever it is opened.  malloc'ed in *out. */
 int lv_absolute_path(char **out, const struct lv_env *env, const char *path,
                      struct lvhd_error *err);

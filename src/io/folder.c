@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/drives.h"
 #include "io/file.h"
 
 /* A folder that we may enter and write, but not list, opens by path only. */
@@ -65,8 +66,8 @@ static int check_missing(const struct lv_folder *folder,
   return 0;
 }
 
-int lv_folder_open(struct lv_folder *folder, struct lv_env *env,
-                   const char *path, struct lvhd_error *err) {
+static int open_host(struct lv_folder *folder, struct lv_env *env,
+                     const char *path, struct lvhd_error *err) {
   char buf[PATH_MAX];
   const char *call = NULL;
   size_t n = strlen(path);
@@ -93,6 +94,90 @@ int lv_folder_open(struct lv_folder *folder, struct lv_env *env,
   return failed;
 }
 
+static int open_below(struct lv_folder *folder, struct lv_env *env,
+                      const struct lv_root *root, const char *rest,
+                      const char **call) {
+  const int flags = O_DIRECTORY | O_CLOEXEC;
+  folder->path_only = false;
+  folder->fd = lv_root_fd(env, root, rest, flags | O_RDONLY, call);
+  if (folder->fd < 0 && errno == EACCES) {
+    folder->fd = lv_root_fd(env, root, rest, flags | O_PATH, call);
+    folder->path_only = folder->fd >= 0;
+  }
+  return folder->fd < 0 ? errno : 0;
+}
+
+int lv_folder_under(struct lv_folder *folder, struct lv_env *env,
+                    const struct lv_root *root, const char *path,
+                    struct lvhd_error *err) {
+  char rest[PATH_MAX];
+  const char *behind =
+    strcmp(path, root->real) == 0 ? "" : lv_root_rest(root, path);
+  const char *call = NULL;
+  size_t n = 0;
+  int failed = 0;
+  if (behind == NULL || strlen(behind) >= sizeof rest)
+    return lv_fail(err, LVHD_E_ACCESSDENIED, LV_R_OUTSIDE_DRIVE);
+  strcpy(rest, behind);
+  n = strlen(rest);
+  for (;;) {
+    failed = open_below(folder, env, root, rest, &call);
+    if (failed != ENOENT || n == 0)
+      break;
+    while (n > 0 && rest[n - 1] != '/')
+      n--;
+    n -= n > 0;
+    rest[n] = '\0';
+  }
+  if (failed == ELOOP || failed == EXDEV)
+    return lv_fail(err, LVHD_E_ACCESSDENIED, LV_R_OUTSIDE_DRIVE);
+  if (failed != 0)
+    return lv_fail_errno(err, LV_STEP_FOLDER, failed, call);
+  folder->real = true;
+  folder->exists = (size_t)(behind - path) + n;
+  if (behind[0] == '\0') /* the root itself */
+    folder->exists = strlen(path);
+  folder->missing = path[folder->exists] != '\0';
+  return 0;
+}
+
+/* What was found may be a link by now, and is looked for again then. */
+#define LOOKS 3
+
+static int open_windows(struct lv_folder *folder, struct lv_env *env,
+                        const char *path, struct lvhd_error *err) {
+  struct lv_place place = LV_PLACE_INIT;
+  int code = 0;
+  for (int i = 0; i < LOOKS; i++) {
+    code = lv_drives_find(&place, env, path, LV_LAST_FOLLOWED, err);
+    if (code != 0)
+      return code;
+    folder->where = lv_place_path(&place);
+    code = folder->where
+             ? lv_folder_under(folder, env, &place.root, folder->where, err)
+             : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+    if (code == 0)
+      break;
+    lv_place_free(&place, env);
+    lv_folder_close(folder, env);
+    if (code != LVHD_E_ACCESSDENIED)
+      break;
+  }
+  if (code != 0)
+    return code;
+  folder->root = place.root; /* ours now */
+  place.root = (struct lv_root){.fd = -1};
+  lv_place_free(&place, env);
+  return 0;
+}
+
+int lv_folder_open(struct lv_folder *folder, struct lv_env *env,
+                   const char *path, struct lvhd_error *err) {
+  *folder = (struct lv_folder)LV_FOLDER_INIT;
+  return lv_is_windows(env, path) ? open_windows(folder, env, path, err)
+                                  : open_host(folder, env, path, err);
+}
+
 /* Appends the missing components, without "." and doubled slashes. */
 static void append_missing(char *to, const char *missing) {
   size_t n = strlen(to);
@@ -110,12 +195,16 @@ static void append_missing(char *to, const char *missing) {
 }
 
 int lv_folder_real(char **out, const struct lv_folder *folder,
-                   const struct lv_env *env, const char *path,
+                   struct lv_env *env, const char *path,
                    struct lvhd_error *err) {
   char prefix[PATH_MAX];
   char *real = NULL;
   char *whole = NULL;
   int code = 0;
+  if (folder->where) {
+    *out = strdup(folder->where);
+    return *out ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  }
   memcpy(prefix, path, folder->exists);
   prefix[folder->exists] = '\0';
   code = lv_real_path(&real, env, folder->fd, prefix, folder->real,
@@ -142,5 +231,7 @@ bool lv_folder_gone(const struct lv_folder *folder,
 void lv_folder_close(struct lv_folder *folder, const struct lv_env *env) {
   if (folder->fd >= 0)
     env->sys->close(env->sys, folder->fd);
-  folder->fd = -1;
+  lv_root_free(&folder->root, env);
+  free(folder->where);
+  *folder = (struct lv_folder)LV_FOLDER_INIT;
 }

@@ -17,8 +17,11 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/path.h"
 
 #define LINK_TRIES 4 /* the first, and three after a folder went away */
 #define GONE (-1)    /* a folder went away: make the folders again */
@@ -99,6 +102,7 @@ int lv_newfile_begin(struct lv_newfile *file, struct lv_env *env,
   *file = (struct lv_newfile)LV_NEWFILE_INIT;
   file->env = env;
   file->nearest = nearest->fd;
+  file->root = nearest->root.fd >= 0 ? &nearest->root : NULL;
   file->folder = folder;
   file->name = name;
   file->missing = nearest->missing;
@@ -275,7 +279,9 @@ static int make_folders(struct lv_newfile *file, bool again,
     file->borrowed = true;
     return 0;
   }
-  code = lv_folder_open(&folder, file->env, file->folder, err);
+  code = file->root ? lv_folder_under(&folder, file->env, file->root,
+                                      file->folder, err)
+                    : lv_folder_open(&folder, file->env, file->folder, err);
   if (code != 0)
     return code;
   file->target = folder.fd;
@@ -290,9 +296,27 @@ static int make_folders(struct lv_newfile *file, bool again,
   return code;
 }
 
+static bool remove_at(const struct lv_newfile *file, int dir,
+                      const char *name) {
+  const struct lv_sys *sys = file->env->sys;
+  return sys->unlinkat(sys, dir, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
+}
+
+/* The same below a root, which no link may lead out of by now. */
+static bool remove_below(const struct lv_newfile *file, const char *path) {
+  struct lv_folder above = LV_FOLDER_INIT;
+  char *folder = lv_path_folder(path);
+  bool gone = folder && lv_folder_under(&above, file->env, file->root, folder,
+                                        NULL) == 0;
+  if (gone && !above.missing)
+    gone = remove_at(file, above.fd, lv_path_name(path));
+  lv_folder_close(&above, file->env);
+  free(folder);
+  return gone;
+}
+
 /* Removes the folders that we made, deepest first, as far as empty. */
 static void remove_folders(struct lv_newfile *file) {
-  const struct lv_sys *sys = file->env->sys;
   char path[PATH_MAX];
   size_t n = file->made_to;
   if (file->made_from == SIZE_MAX || n >= sizeof path)
@@ -300,8 +324,8 @@ static void remove_folders(struct lv_newfile *file) {
   memcpy(path, file->folder, n);
   path[n] = '\0';
   while (n > file->made_from &&
-         (sys->unlinkat(sys, AT_FDCWD, path, AT_REMOVEDIR) == 0 ||
-          errno == ENOENT)) {
+         (file->root ? remove_below(file, path)
+                     : remove_at(file, AT_FDCWD, path))) {
     while (n > 0 && path[n - 1] != '/')
       n--;
     while (n > 1 && path[n - 1] == '/')

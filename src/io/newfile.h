@@ -28,6 +28,7 @@ struct lv_newfile {
   bool full;          /* folders become durable too */
   int fd;             /* the file; -1: none */
   int nearest;        /* the folder it was begun in; not owned */
+  const struct lv_root *root; /* what is never left; NULL: no such root */
   int target;         /* the final folder, from link on; -1: none */
   bool borrowed;      /* target is nearest, and not ours to close */
   bool missing;       /* folders were missing at the beginning */

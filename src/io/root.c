@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "io/drives.h"
 
 #define RESOLVE \
   (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
@@ -65,23 +66,32 @@ static int hold_folder(struct lv_root *root, struct lv_env *env,
   return 0;
 }
 
+/* Whatever is at the path, of the host or of Windows. */
+static int open_path(struct lv_root *root, struct lv_env *env,
+                     const char *path, bool *real, struct lvhd_error *err) {
+  const char *call = NULL;
+  *real = false;
+  if (lv_is_windows(env, path))
+    return lv_drives_open(&root->fd, env, path, O_PATH | O_CLOEXEC, err);
+  root->fd = lv_open_existing(env, path, O_PATH | O_CLOEXEC, real, &call);
+  return root->fd < 0 ? lv_fail_errno(err, LV_STEP_FILE, errno, call) : 0;
+}
+
 static int init(struct lv_root *root, struct lv_env *env, const char *path,
                 struct lvhd_error *err) {
   const struct lv_sys *sys = env->sys;
-  const char *call = NULL;
   struct stat st;
   bool real = false;
-  int code = 0;
-  root->fd = lv_open_existing(env, path, O_PATH | O_CLOEXEC, &real, &call);
-  if (root->fd < 0)
-    return lv_fail_errno(err, LV_STEP_FILE, errno, call);
+  int code = open_path(root, env, path, &real, err);
+  if (code != 0)
+    return code;
   if (sys->fstat(sys, root->fd, &st) != 0)
     return lv_fail_errno(err, LV_STEP_FILE, errno, "fstat");
   code = lv_real_path(&root->real, env, root->fd, path, real, LV_STEP_FILE,
                       err);
   if (code != 0)
     return code;
-  root->given = as_given(path, root->real);
+  root->given = as_given(path[0] == '/' ? path : root->real, root->real);
   if (root->given == NULL)
     return no_memory(err);
   root->is_file = !S_ISDIR(st.st_mode);
@@ -167,70 +177,16 @@ static int fail_open(struct lvhd_error *err, int errnum, const char *call) {
   return lv_fail_errno(err, LV_STEP_FILE, errnum, call);
 }
 
-/* Looked at before it is opened: to open a FIFO would already wake whoever
- * waits at its other end. */
-static int open_beneath(struct lv_file *file, struct lv_env *env, int dir,
-                        const char *rest, struct lvhd_error *err) {
-  const struct lv_sys *sys = env->sys;
-  int fd = lv_openat2(sys, dir, rest, LOOKING, RESOLVE);
-  int failed = fd < 0 ? errno : 0;
-  if (failed != 0)
-    return failed;
-  if (sys->fstat(sys, fd, &file->st) != 0)
-    failed = errno;
-  sys->close(sys, fd);
-  if (failed != 0)
-    return failed;
-  if (S_ISLNK(file->st.st_mode))
-    return ELOOP;
-  if (!S_ISREG(file->st.st_mode)) {
-    not_regular(err);
-    return 0;
-  }
-  file->fd = lv_openat2(sys, dir, rest, READING, RESOLVE);
-  return file->fd < 0 ? errno : 0;
-}
-
-/* One name of the walk: *dir becomes the folder below; `start` is not ours to
- * close.  A link answers ENOTDIR here, as a file does. */
-static int enter(struct lv_env *env, int start, int *dir, const char *name) {
-  const struct lv_sys *sys = env->sys;
+static bool is_link(const struct lv_env *env, int dir, const char *name) {
   struct stat st;
-  int fd = lv_openat(sys, *dir, name, LOOKING | O_DIRECTORY, 0);
-  int failed = fd < 0 ? errno : 0;
-  if (failed == ENOTDIR &&
-      sys->fstatat(sys, *dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-      S_ISLNK(st.st_mode))
-    failed = ELOOP;
-  if (failed == 0) {
-    if (*dir != start)
-      sys->close(sys, *dir);
-    *dir = fd;
-  }
-  return failed;
+  return env->sys->fstatat(env->sys, dir, name, &st, AT_SYMLINK_NOFOLLOW) ==
+           0 &&
+         S_ISLNK(st.st_mode);
 }
 
-static int open_last(struct lv_file *file, struct lv_env *env, int dir,
-                     const char *name, struct lvhd_error *err) {
-  const struct lv_sys *sys = env->sys;
-  if (sys->fstatat(sys, dir, name, &file->st, AT_SYMLINK_NOFOLLOW) != 0)
-    return errno;
-  if (S_ISLNK(file->st.st_mode))
-    return ELOOP;
-  if (!S_ISREG(file->st.st_mode)) {
-    not_regular(err);
-    return 0;
-  }
-  file->fd = lv_openat(sys, dir, name, READING, 0);
-  return file->fd < 0 ? errno : 0;
-}
-
-/* One step: to the folder below, or, at the last name, to the file. */
-static int step(struct lv_file *file, struct lv_env *env, int start, int *dir,
-                const char **rest, struct lvhd_error *err) {
-  char name[NAME_MAX + 1];
+/* The first name of *rest, which moves behind it; 0 or errno. */
+static int next_name(const char **rest, char name[NAME_MAX + 1]) {
   size_t n = strcspn(*rest, "/");
-  bool is_last = (*rest)[n] == '\0';
   if (n == 0 || (n == 1 && (*rest)[0] == '.'))
     return ENOENT;
   if (n == 2 && (*rest)[0] == '.' && (*rest)[1] == '.')
@@ -239,22 +195,86 @@ static int step(struct lv_file *file, struct lv_env *env, int start, int *dir,
     return ENAMETOOLONG;
   memcpy(name, *rest, n);
   name[n] = '\0';
-  *rest += n + !is_last;
-  return is_last ? open_last(file, env, *dir, name, err)
-                 : enter(env, start, dir, name);
+  *rest += n + ((*rest)[n] == '/');
+  return 0;
 }
 
-/* The same without openat2. */
-static int walk(struct lv_file *file, struct lv_env *env, int start,
-                const char *rest, struct lvhd_error *err) {
+/* One name of the walk.  A link where a folder must be answers ENOTDIR, as a
+ * file does. */
+static int step(struct lv_env *env, int dir, const char *name, int flags) {
+  int fd = lv_openat(env->sys, dir, name, flags | O_NOFOLLOW, 0);
+  if (fd < 0 && errno == ENOTDIR) {
+    bool link = is_link(env, dir, name);
+    errno = link ? ELOOP : ENOTDIR;
+  }
+  return fd;
+}
+
+/* The same as openat2, without it: through the names, one by one. */
+static int walk(struct lv_env *env, int start, const char *rest, int flags) {
+  const struct lv_sys *sys = env->sys;
+  char name[NAME_MAX + 1];
   int dir = start;
+  int fd = -1;
   int failed = 0;
   do {
-    failed = step(file, env, start, &dir, &rest, err);
+    failed = next_name(&rest, name);
+    if (failed != 0)
+      break;
+    fd = step(env, dir, name, *rest ? LOOKING | O_DIRECTORY : flags);
+    failed = fd < 0 ? errno : 0;
+    if (dir != start)
+      sys->close(sys, dir);
+    dir = failed == 0 ? fd : start;
   } while (failed == 0 && *rest != '\0');
+  if (failed == 0)
+    return fd;
   if (dir != start)
-    env->sys->close(env->sys, dir);
-  return failed;
+    sys->close(sys, dir);
+  errno = failed;
+  return -1;
+}
+
+int lv_root_fd(struct lv_env *env, const struct lv_root *root,
+               const char *rest, int flags, const char **call) {
+  int fd = -1;
+  *call = "openat2";
+  if (rest[0] == '\0') { /* the folder itself, which is open */
+    *call = "openat";
+    return lv_openat(env->sys, root->fd, ".", flags, 0);
+  }
+  if (!atomic_load(&env->no_openat2)) {
+    fd = lv_openat2(env->sys, root->fd, rest, flags | O_NOFOLLOW, RESOLVE);
+    if (fd >= 0 || (errno != ENOSYS && errno != EPERM && errno != EINVAL))
+      return fd;
+    if (errno == ENOSYS)
+      atomic_store(&env->no_openat2, true);
+  }
+  *call = "openat";
+  return walk(env, root->fd, rest, flags);
+}
+
+/* Looked at before it is opened: to open a FIFO would already wake whoever
+ * waits at its other end. */
+static int look(struct lv_env *env, const struct lv_root *root,
+                const char *rest, struct lvhd_error *err) {
+  const struct lv_sys *sys = env->sys;
+  const char *call = NULL;
+  struct stat st;
+  int fd = lv_root_fd(env, root, rest, LOOKING, &call);
+  int failed = fd < 0 ? errno : 0;
+  if (fd >= 0) {
+    if (sys->fstat(sys, fd, &st) != 0) {
+      failed = errno;
+      call = "fstat";
+    } else if (S_ISLNK(st.st_mode)) {
+      failed = ELOOP;
+    }
+    sys->close(sys, fd);
+  }
+  if (failed != 0)
+    return fail_open(err, failed, call);
+  return S_ISREG(st.st_mode) ? 0 : not_regular(err);
 }
 
 /* What was looked at may be another file by now. */
@@ -275,26 +295,17 @@ static int settle(struct lv_file *file, struct lv_env *env,
 int lv_root_open(struct lv_file *file, struct lv_env *env,
                  const struct lv_root *root, const char *rest,
                  struct lvhd_error *err) {
-  struct lvhd_error refused = LVHD_ERROR_INIT;
-  const char *call = "openat2";
-  int failed = ENOSYS;
+  const char *call = NULL;
   int code = 0;
   *file = (struct lv_file)LV_FILE_INIT;
   if (root->is_file)
     rest = lv_path_name(root->real);
-  if (!atomic_load(&env->no_openat2))
-    failed = open_beneath(file, env, root->fd, rest, &refused);
-  if (failed == ENOSYS)
-    atomic_store(&env->no_openat2, true);
-  if (failed == ENOSYS || failed == EPERM || failed == EINVAL) {
-    call = "openat";
-    failed = walk(file, env, root->fd, rest, &refused);
-  }
-  if (failed != 0)
-    return fail_open(err, failed, call);
-  if (refused.code != 0)
-    return lv_fail(err, (enum lvhd_code)refused.code,
-                   (enum lv_reason)refused.reason);
+  code = look(env, root, rest, err);
+  if (code != 0)
+    return code;
+  file->fd = lv_root_fd(env, root, rest, READING, &call);
+  if (file->fd < 0)
+    return fail_open(err, errno, call);
   code = settle(file, env, err);
   if (code == 0 && root->is_file &&
       (file->st.st_dev != root->dev || file->st.st_ino != root->ino)) {

@@ -40,6 +40,14 @@ const char *lv_root_rest(const struct lv_root *root, const char *path);
 /* The real path of root/rest.  malloc'ed; NULL: no memory. */
 char *lv_root_path(const struct lv_root *root, const char *rest);
 
+/* Opens root/rest (a folder as root; "" is itself), of whatever kind, as
+ * openat(2) with flags would, but never through a link and never out of the
+ * root: a file descriptor, or -1, errno (ELOOP, EXDEV: that was the way) and in
+ * *call the name of the call that failed.  The last name is not followed: with
+ * O_PATH a link opens as itself. */
+int lv_root_fd(struct lv_env *env, const struct lv_root *root,
+               const char *rest, int flags, const char **call);
+
 /* Opens root/rest for reading: `rest` from lv_root_rest.  E_ACCESSDENIED/
  * PARENT_OUTSIDE for a link or ".." on the way; E_PATH_NOT_FOUND where it is
  * missing; VM_E_INVALID_HD_FILE/NOT_REGULAR for what is no regular file.  A

@@ -59,9 +59,10 @@ static int real_fstatfs(SYS, int fd, struct statfs *st) {
   return fstatfs(fd, st);
 }
 
-static ssize_t real_readlink(SYS, const char *path, char *buf, size_t size) {
+static ssize_t real_readlinkat(SYS, int dir, const char *path, char *buf,
+                               size_t size) {
   (void)sys;
-  return readlink(path, buf, size);
+  return readlinkat(dir, path, buf, size);
 }
 
 static char *real_realpath(SYS, const char *path, char *buf) {
@@ -206,7 +207,7 @@ const struct lv_sys lv_sys_real = {
   .fstat = real_fstat,
   .fstatat = real_fstatat,
   .fstatfs = real_fstatfs,
-  .readlink = real_readlink,
+  .readlinkat = real_readlinkat,
   .realpath = real_realpath,
   .pread = real_pread,
   .pwritev = real_pwritev,

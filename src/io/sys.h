@@ -29,8 +29,8 @@ struct lv_sys {
   int (*fstatat)(const struct lv_sys *, int dir, const char *path,
                  struct stat *st, int flags);
   int (*fstatfs)(const struct lv_sys *, int fd, struct statfs *st);
-  ssize_t (*readlink)(const struct lv_sys *, const char *path, char *buf,
-                      size_t size);
+  ssize_t (*readlinkat)(const struct lv_sys *, int dir, const char *path,
+                        char *buf, size_t size);
   char *(*realpath)(const struct lv_sys *, const char *path, char *buf);
   ssize_t (*pread)(const struct lv_sys *, int fd, void *buf, size_t n,
                    off_t offset);

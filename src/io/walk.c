@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/drives.h"
+
 #define FOLDER_FLAGS \
   (O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 #define FILE_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC)
@@ -233,17 +235,26 @@ int lv_walk_new(struct lv_walk **out, struct lv_env *env,
   return 0;
 }
 
+static int open_start(struct lv_walk *walk, const char *folder, int *fd,
+                      bool *real, struct lvhd_error *err) {
+  const char *call = NULL;
+  *real = false;
+  if (lv_is_windows(walk->env, folder))
+    return lv_drives_open(fd, walk->env, folder, FOLDER_FLAGS, err);
+  *fd = lv_open_existing(walk->env, folder, FOLDER_FLAGS, real, &call);
+  return *fd < 0 ? lv_fail_errno(err, LV_STEP_FOLDER, errno, call) : 0;
+}
+
 static int begin(struct lv_walk *walk, const char *folder,
                  struct lvhd_error *err) {
-  const char *call = NULL;
   bool real = false;
   int code = 0;
   int fd = -1;
   while (walk->depth > 0)
     leave(walk);
-  fd = lv_open_existing(walk->env, folder, FOLDER_FLAGS, &real, &call);
-  if (fd < 0)
-    return lv_fail_errno(err, LV_STEP_FOLDER, errno, call);
+  code = open_start(walk, folder, &fd, &real, err);
+  if (code != 0)
+    return code;
   free(walk->path);
   walk->path = NULL;
   code = lv_real_path(&walk->path, walk->env, fd, folder, real,

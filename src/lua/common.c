@@ -76,6 +76,9 @@ void l_open_options(lua_State *L, int at, struct lvhd_open_options *opts) {
   opts->write = l_choice(L, at, "write") == LVHD_YES;
   opts->force = l_choice(L, at, "force") == LVHD_YES;
   opts->no_search = l_choice(L, at, "children_in") == LVHD_NO;
+  lua_getfield(L, at, "windows_parent"); /* the table keeps it */
+  opts->windows_parent = lua_tostring(L, -1);
+  lua_pop(L, 1);
   opts->parents =
     list_field(L, at, "parents", &opts->parent_count, &opts->has_parents);
   opts->children_in = list_field(L, at, "children_in",

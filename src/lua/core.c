@@ -81,6 +81,7 @@ int luaopen_lvhd_core(lua_State *L) {
   l_open_task(L);
   l_open_ask(L);
   l_open_change(L);
+  l_open_path(L);
   l_open_disk(L);
   l_open_waiter(L);
   return 1;

@@ -116,7 +116,25 @@ static int engine_gc(lua_State *L) {
   return 0;
 }
 
-/* The Lua side has checked the types; the table and two values that are left
+/* The list { name, folder, name, folder ... } in the field "drives"; the array
+ * for C is left on the stack, the table keeps the strings. */
+static void read_drives(lua_State *L, struct lvhd_engine_options *opts) {
+  struct lvhd_drive *list = NULL;
+  const char **texts = NULL;
+  size_t n = 0;
+  if (lua_getfield(L, 1, "drives") != LUA_TTABLE) {
+    lua_pop(L, 1);
+    return;
+  }
+  texts = l_strings(L, -1, &n);
+  list = lua_newuserdatauv(L, (n / 2 + 1) * sizeof *list, 0);
+  for (size_t i = 0; i < n / 2; i++)
+    list[i] = (struct lvhd_drive){texts[2 * i], texts[2 * i + 1]};
+  opts->drives = list;
+  opts->drive_count = n / 2;
+}
+
+/* The Lua side has checked the types; the table and the values that are left
  * on the stack keep the strings. */
 static void read_options(lua_State *L, struct lvhd_engine_options *opts) {
   struct lvhd_open_options open = {0};
@@ -139,6 +157,7 @@ static void read_options(lua_State *L, struct lvhd_engine_options *opts) {
   opts->children_in = open.children_in;
   opts->children_in_count = open.children_in_count;
   opts->no_search = open.no_search;
+  read_drives(L, opts);
 }
 
 /* engine(options) -> engine | nil, error */

@@ -124,6 +124,7 @@ void l_open_engine(lua_State *L);
 void l_open_task(lua_State *L);
 void l_open_ask(lua_State *L);
 void l_open_change(lua_State *L);
+void l_open_path(lua_State *L);
 void l_open_disk(lua_State *L);
 void l_open_waiter(lua_State *L);
 

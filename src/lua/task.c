@@ -60,7 +60,12 @@ void l_create_options(lua_State *L, int at,
   }
   lua_getfield(L, at, "base");
   opts->base = lua_tostring(L, -1);
-  lua_pop(L, 2);
+  lua_getfield(L, at, "windows_parent");
+  opts->windows_parent = lua_tostring(L, -1);
+  lua_getfield(L, at, "label");
+  opts->label = lua_tostring(L, -1);
+  lua_pop(L, 4);
+  opts->filesystem = (enum lvhd_filesystem)l_integer(L, at, "filesystem");
   opts->has_timestamp = integer_field(L, at, "timestamp", &n);
   opts->timestamp = n;
   opts->has_mode = integer_field(L, at, "mode", &n);

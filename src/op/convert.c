@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "io/drives.h"
 #include "op/inplace.h"
 #include "op/pour.h"
 
@@ -48,7 +49,7 @@ static int fill(struct convert *v, struct lv_env *env, const char *source,
                             &opts->create, err);
   if (code == 0)
     code = lv_inplace_init(&v->source, env, source, &opts->open, err);
-  if (code == 0 && source[0] == '/') {
+  if (code == 0 && (source[0] == '/' || lv_is_windows(env, source))) {
     v->create.source = strdup(source);
     if (v->create.source == NULL)
       code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
@@ -161,7 +162,10 @@ static int open_parent(struct convert *v, const struct lv_look *look,
   int code = check_parent_size(v, err);
   if (code != 0)
     return code;
-  code = lv_source_open(parent, c->env, c->real_parent, false,
+  code = lv_source_open(parent, c->env,
+                        lv_is_windows(c->env, c->parent) ? c->parent
+                                                         : c->real_parent,
+                        false,
                         &v->source.opts, err);
   if (code == 0) {
     file = &lv_disk_chain_of(parent->disk)->images[0].file;

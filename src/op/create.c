@@ -2,7 +2,8 @@
  *
  * Creating one disk: fixed, dynamic or differencing.  Read create_run()
  * first, and lv_publish() after it.  The checks are in look.c, the result in
- * outcome.c, the bytes in format/plan.c, the way to a name in io/newfile.c.
+ * outcome.c, the bytes in format/plan.c and format/fat.c, the way to a name in
+ * io/newfile.c.
  *
  *   1 arguments   2 the bytes   3 the verb
  */
@@ -11,15 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "op/publish.h"
+#include "op/pour.h"
 
 /* ---- 1 arguments ----------------------------------------------------- */
 
 void lv_create_clear(struct lv_create *c) {
   free((char *)(uintptr_t)c->opts.base);
+  free((char *)(uintptr_t)c->opts.label);
   free(c->image);
   free(c->parent);
   free(c->source);
+  free(c->twin);
   free(c->real_folder);
   free(c->real_parent);
   free(c->outcome);
@@ -54,11 +57,12 @@ int lv_create_init(struct lv_create *c, struct lv_env *env,
   c->type = type;
   c->opts = *opts;
   c->opts.base = opts->base ? strdup(opts->base) : NULL;
+  c->opts.label = opts->label ? strdup(opts->label) : NULL;
   c->image = copy_path(image, &c->opts.image_length);
   if (type == LVHD_DIFFERENCING)
     c->parent = copy_path(parent, &c->opts.parent_length);
   whole = c->image && (c->parent || type != LVHD_DIFFERENCING) &&
-          (c->opts.base || !opts->base);
+          (c->opts.base || !opts->base) && (c->opts.label || !opts->label);
   return whole ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
 }
 
@@ -173,6 +177,26 @@ static int write_sparse(const struct lv_plan *plan, struct batch *b,
   return code == 0 ? batch_write(b, err) : code;
 }
 
+/* The file system is a source like others, but that it exists nowhere. */
+static int write_formatted(struct lv_create *c, struct lv_look *look,
+                           struct lv_newfile *file, struct lv_job *job,
+                           struct lvhd_error *err) {
+  const struct lv_footer *fields = &look->plan.fields;
+  struct lv_fat_in in = {.kind = c->opts.filesystem,
+                         .size = fields->current_size,
+                         .timestamp = fields->timestamp,
+                         .label = c->opts.label};
+  struct lv_fat fat;
+  struct lv_source source;
+  struct lv_pour pour = {.from = &source};
+  memcpy(in.uuid, fields->uuid, sizeof in.uuid);
+  if (!lv_fat_plan(&fat, &in))
+    return lv_fail(err, LVHD_E_INVALIDARG, LV_R_FILESYSTEM_SIZE);
+  lv_source_made(&source, &fat);
+  lv_job_total(job, in.size, 1);
+  return lv_pour(&pour, c, look, file, job, err);
+}
+
 static int write_bytes(struct lv_create *c, struct lv_look *look,
                        struct lv_newfile *file, struct lv_job *job,
                        struct lvhd_error *err) {
@@ -181,6 +205,8 @@ static int write_bytes(struct lv_create *c, struct lv_look *look,
               c->opts.allocate != LVHD_RESERVE;
   uint64_t takes = hole ? LV_FOOTER_SIZE : plan->file_size;
   struct batch b;
+  if (c->opts.filesystem != LVHD_UNFORMATTED)
+    return write_formatted(c, look, file, job, err);
   b.file = file;
   b.job = job;
   b.offset = 0;

@@ -28,13 +28,15 @@ struct lv_create {
   struct lv_env *env;
   enum lvhd_type type;
   int64_t size;                    /* bytes; 0 for differencing disks */
-  struct lvhd_create_options opts; /* base: owned, or NULL */
+  struct lvhd_create_options opts; /* base, label: owned, or NULL */
   char *image;  /* as given (with its length in opts), then joined */
   char *parent; /* the same; NULL but for differencing disks */
   bool converts; /* the size comes from a source: lv_create_size() */
   char *source;  /* convert: the other path of the call, where that is absolute:
                     a relative image starts from its folder; NULL */
   size_t relative_at; /* where in parent what was given begins; 0: absolute */
+  char *twin; /* the name of the existing file that is the image in Windows'
+                 eyes, its name differing in case only; else NULL */
   char *real_folder; /* of the image; NULL until it was looked at */
   char *real_parent;
   struct lv_parent seen; /* st.st_ino 0: not looked at yet */
@@ -75,6 +77,9 @@ int lv_create_init(struct lv_create *c, struct lv_env *env,
                    struct lvhd_error *err);
 /* Frees what the struct owns, not itself. */
 void lv_create_clear(struct lv_create *c);
+
+/* The name of the image in its folder. */
+const char *lv_create_name(const struct lv_create *c);
 
 /* The strings, the size and the other values: design 1.5, steps 3 and 4.
  * Joins relative paths. */

@@ -13,7 +13,10 @@
 
 #include "base/path.h"
 #include "base/uuid.h"
+#include "base/winpath.h"
+#include "format/fat.h"
 #include "image/journal.h"
+#include "io/drives.h"
 #include "io/lock.h"
 #include "op/create_args.h"
 
@@ -29,21 +32,61 @@ static int fail_parent(struct lvhd_error *err, int code) {
   return code;
 }
 
+/* What a path is told to be.  Relative ones take the kind of the other path
+ * of the call, or of base. */
+enum kind { UNKNOWN, HOST, WINDOWS };
+
+static enum kind kind_of(const struct lv_create *c, const char *path) {
+  if (path == NULL)
+    return UNKNOWN;
+  if (lv_is_windows(c->env, path))
+    return WINDOWS;
+  return path[0] == '/' ? HOST : UNKNOWN;
+}
+
+/* The other path of the call, which a relative image starts from. */
+static const char *other_of(const struct lv_create *c) {
+  return c->converts ? c->source : c->parent;
+}
+
+static void take_kinds(const struct lv_create *c, enum kind *image,
+                       enum kind *parent) {
+  *image = kind_of(c, c->image);
+  *parent = kind_of(c, c->parent);
+  if (*image == UNKNOWN)
+    *image = kind_of(c, other_of(c));
+  if (*image == UNKNOWN)
+    *image = kind_of(c, c->opts.base);
+  if (*parent == UNKNOWN)
+    *parent = *image;
+}
+
+static int check_text(const struct lv_create *c, const char *path, size_t n,
+                      enum kind kind, struct lvhd_error *err) {
+  if (kind == UNKNOWN && c->env->drives) /* it is going to be refused */
+    kind = memchr(path, '\\', n) ? WINDOWS : HOST;
+  return kind == WINDOWS
+           ? lv_winpath_check(path, n, err)
+           : lv_path_check(path, n, c->opts.host_names == LVHD_YES, err);
+}
+
 static int check_characters(const struct lv_create *c,
                             struct lvhd_error *err) {
-  bool host = c->opts.host_names == LVHD_YES;
-  int code = lv_path_check(c->image, c->opts.image_length, host, err);
-  if (code == 0 && c->opts.base)
-    code = lv_path_check(c->opts.base, strlen(c->opts.base), host, err);
+  enum kind image = UNKNOWN, parent = UNKNOWN;
+  const char *base = c->opts.base;
+  int code = 0;
+  take_kinds(c, &image, &parent);
+  code = check_text(c, c->image, c->opts.image_length, image, err);
+  if (code == 0 && base)
+    code = check_text(c, base, strlen(base), kind_of(c, base), err);
   if (code == 0 && c->parent)
-    code = fail_parent(
-      err, lv_path_check(c->parent, c->opts.parent_length, host, err));
+    code = fail_parent(err, check_text(c, c->parent, c->opts.parent_length,
+                                       parent, err));
   return code;
 }
 
-/* Replaces *path by folder/path. */
-static int join(char **path, const char *folder, struct lvhd_error *err) {
-  char *joined = lv_path_join(folder, *path);
+/* Replaces *path by what `joined` is, NULL: no memory. */
+static int replace(char **path, char *joined, struct lvhd_error *err) {
   if (joined == NULL)
     return no_memory(err);
   free(*path);
@@ -51,42 +94,74 @@ static int join(char **path, const char *folder, struct lvhd_error *err) {
   return 0;
 }
 
-static int join_to_folder_of(char **path, const char *other,
-                             struct lvhd_error *err) {
-  char *folder = lv_path_folder(other);
-  int code = folder ? join(path, folder, err) : no_memory(err);
+/* "C:\vms\", "C:\vms\..": joined as text, the last name would be a folder's.  A
+ * host's name is looked at later. */
+static bool ends_in_folder(const char *path) {
+  const char *name = strrchr(path, '\\');
+  name = name ? name + 1 : path;
+  return name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* *path as it stands behind folder, which is of the same kind; NULL where
+ * *path is absolute. */
+static int join(const struct lv_create *c, char **path, const char *folder,
+                struct lvhd_error *err) {
+  if (!lv_is_windows(c->env, folder ? folder : *path))
+    return folder ? replace(path, lv_path_join(folder, *path), err) : 0;
+  if (ends_in_folder(*path))
+    return lv_fail(err, LVHD_E_INVALID_NAME, LV_R_NAME_IS_FOLDER);
+  return replace(path, lv_winpath_join(folder, *path), err);
+}
+
+static int join_to_folder_of(const struct lv_create *c, char **path,
+                             const char *other, struct lvhd_error *err) {
+  char *plain = NULL;
+  char *folder = NULL;
+  int code = 0;
+  if (lv_is_windows(c->env, other)) {
+    plain = lv_winpath_join(NULL, other);
+    folder = plain ? lv_winpath_folder(plain) : NULL;
+  } else {
+    folder = lv_path_folder(other);
+  }
+  code = folder ? join(c, path, folder, err) : no_memory(err);
   free(folder);
+  free(plain);
   return code;
 }
 
+static int join_image(struct lv_create *c, struct lvhd_error *err) {
+  const char *other = other_of(c);
+  if (kind_of(c, c->image) != UNKNOWN)
+    return join(c, &c->image, NULL, err);
+  if (kind_of(c, other) != UNKNOWN)
+    return join_to_folder_of(c, &c->image, other, err);
+  if (c->opts.base)
+    return join(c, &c->image, c->opts.base, err);
+  return lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_PATH_RELATIVE);
+}
+
+static int join_parent(struct lv_create *c, struct lvhd_error *err) {
+  size_t given = strlen(c->parent);
+  bool relative = kind_of(c, c->parent) == UNKNOWN;
+  int code = relative ? join_to_folder_of(c, &c->parent, c->image, err)
+                      : join(c, &c->parent, NULL, err);
+  if (code == 0 && relative && !lv_is_windows(c->env, c->parent))
+    c->relative_at = strlen(c->parent) - given;
+  return fail_parent(err, code);
+}
+
 static int join_paths(struct lv_create *c, struct lvhd_error *err) {
-  bool parent_absolute = c->parent && c->parent[0] == '/';
-  const char *other = c->converts      ? c->source
-                      : parent_absolute ? c->parent
-                                        : NULL;
   int code = 0;
-  if (c->opts.base && c->opts.base[0] != '/')
+  if (c->opts.base && kind_of(c, c->opts.base) == UNKNOWN)
     return lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_BASE_RELATIVE);
   if (c->image[0] == '\0')
     return lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_PATH_EMPTY);
   if (c->parent && c->parent[0] == '\0')
     return fail_parent(
       err, lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_PATH_EMPTY));
-  if (c->image[0] != '/') {
-    if (other)
-      code = join_to_folder_of(&c->image, other, err);
-    else if (c->opts.base)
-      code = join(&c->image, c->opts.base, err);
-    else
-      return lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_PATH_RELATIVE);
-  }
-  if (code == 0 && c->parent && !parent_absolute) {
-    size_t given = strlen(c->parent);
-    code = join_to_folder_of(&c->parent, c->image, err);
-    if (code == 0)
-      c->relative_at = strlen(c->parent) - given;
-  }
-  return code;
+  code = join_image(c, err);
+  return code == 0 && c->parent ? join_parent(c, err) : code;
 }
 
 static int check_lengths(const struct lv_create *c, struct lvhd_error *err) {
@@ -98,9 +173,23 @@ static int check_lengths(const struct lv_create *c, struct lvhd_error *err) {
 }
 
 static int check_name(const struct lv_create *c, struct lvhd_error *err) {
-  const char *name = lv_path_name(c->image);
+  const char *name = lv_create_name(c);
   if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
     return lv_fail(err, LVHD_E_INVALID_NAME, LV_R_NAME_IS_FOLDER);
+  return 0;
+}
+
+static int check_label(const struct lv_create *c, struct lvhd_error *err) {
+  const struct lvhd_create_options *opts = &c->opts;
+  bool formats = opts->filesystem != LVHD_UNFORMATTED;
+  uint8_t label[LV_FAT_LABEL];
+  if ((formats || opts->label) &&
+      (c->type == LVHD_DIFFERENCING || c->converts))
+    return lv_fail(err, LVHD_E_INVALIDARG, LV_R_OPTION_UNKNOWN);
+  if (opts->label && !formats)
+    return lv_fail(err, LVHD_E_INVALIDARG, LV_R_LABEL_ALONE);
+  if (opts->label && !lv_fat_label(opts->label, label))
+    return lv_fail(err, LVHD_E_INVALIDARG, LV_R_LABEL_MALFORMED);
   return 0;
 }
 
@@ -122,7 +211,7 @@ static int check_values(const struct lv_create *c, struct lvhd_error *err) {
       opts->block_size != LV_BLOCK_SIZE && opts->block_size != LV_BLOCK_SMALL)
     return lv_fail_range(err, LVHD_E_INVALIDARG, LV_R_BLOCK_SIZE,
                          LV_BLOCK_SIZE, (uint64_t)opts->block_size);
-  return 0;
+  return check_label(c, err);
 }
 
 /* A value that breaks a rule which the reason's text states. */
@@ -136,7 +225,22 @@ static int fail_value(struct lvhd_error *err, enum lv_reason reason,
   return code;
 }
 
+/* The documented sizes: from min, to less than max; and whose limit that is,
+ * the disk's or its file system's. */
+static const struct limits {
+  int64_t min, max;
+  enum lv_reason small, large;
+} limits[] = {
+  [LVHD_UNFORMATTED] = {LV_SIZE_MIN, LV_SIZE_MAX, LV_R_SIZE_LIMIT,
+                        LV_R_SIZE_LIMIT},
+  [LVHD_FAT16] = {LV_FAT16_MIN, LV_FAT16_MAX, LV_R_SIZE_LIMIT,
+                  LV_R_FILESYSTEM_SIZE},
+  [LVHD_FAT32] = {LV_FAT32_MIN, LV_FAT32_MAX, LV_R_FILESYSTEM_SIZE,
+                  LV_R_SIZE_LIMIT},
+};
+
 static int check_size(const struct lv_create *c, struct lvhd_error *err) {
+  const struct limits *l = &limits[c->opts.filesystem];
   uint64_t size = (uint64_t)c->size;
   if (c->type == LVHD_DIFFERENCING)
     return 0;
@@ -144,14 +248,20 @@ static int check_size(const struct lv_create *c, struct lvhd_error *err) {
     return fail_value(err, LV_R_SIZE_NOT_POSITIVE, size);
   if (size % LV_SECTOR != 0)
     return fail_value(err, LV_R_SIZE_UNALIGNED, size);
-  if (c->size < LV_SIZE_MIN)
-    return lv_fail_range(err, LVHD_VM_E_IMAGE_SIZE_TOO_SMALL,
-                         LV_R_SIZE_LIMIT, (uint64_t)LV_SIZE_MIN, size);
-  if (c->size >= LV_SIZE_MAX)
-    return lv_fail_range(err, LVHD_VM_E_IMAGE_SIZE_TOO_LARGE,
-                         LV_R_SIZE_LIMIT, (uint64_t)LV_SIZE_MAX - LV_SECTOR,
-                         size);
+  if (c->size < l->min)
+    return lv_fail_range(err, LVHD_VM_E_IMAGE_SIZE_TOO_SMALL, l->small,
+                         (uint64_t)l->min, size);
+  if (c->size >= l->max)
+    return lv_fail_range(err, LVHD_VM_E_IMAGE_SIZE_TOO_LARGE, l->large,
+                         (uint64_t)l->max - LV_SECTOR, size);
   return 0;
+}
+
+const char *lv_create_name(const struct lv_create *c) {
+  if (c->twin)
+    return c->twin;
+  return lv_is_windows(c->env, c->image) ? lv_winpath_name(c->image)
+                                         : lv_path_name(c->image);
 }
 
 int lv_create_words(struct lv_create *c, struct lvhd_error *err) {
@@ -216,17 +326,21 @@ int lv_create_size(const struct lv_create *c, struct lvhd_error *err) {
 
 static int open_parent(struct lv_create *c, struct lv_look *look,
                        struct lvhd_error *err) {
-  char *path = NULL;
+  char *path = NULL, *real = NULL;
   int code = 0;
-  if (c->real_parent)
+  /* A Windows path is looked for anew each time: by its real path it could
+   * be led out of its drive meanwhile. */
+  if (c->real_parent && !lv_is_windows(c->env, c->parent))
     return lv_file_open(&look->parent, c->env, c->real_parent, err);
   path = c->relative_at != 0 ? relative_parent(c) : strdup(c->parent);
   if (path == NULL)
     return no_memory(err);
   code = lv_file_open(&look->parent, c->env, path, err);
   if (code == 0)
-    code = lv_real_path(&c->real_parent, c->env, look->parent.fd, path,
+    code = lv_real_path(&real, c->env, look->parent.fd, path,
                         look->parent.real, LV_STEP_FILE, err);
+  if (code == 0)
+    code = replace(&c->real_parent, real, err);
   free(path);
   return code;
 }
@@ -317,17 +431,19 @@ static int block_size(const struct lv_create *c, uint32_t *size,
 
 static int look_folder(struct lv_create *c, struct lv_look *look,
                        struct lvhd_error *err) {
-  char *folder = NULL;
+  bool windows = lv_is_windows(c->env, c->image);
+  char *folder = NULL, *real = NULL;
   int code = 0;
-  if (c->real_folder)
+  if (c->real_folder && !windows)
     return lv_folder_open(&look->folder, c->env, c->real_folder, err);
-  folder = lv_path_folder(c->image);
+  folder = windows ? lv_winpath_folder(c->image) : lv_path_folder(c->image);
   if (folder == NULL)
     return no_memory(err);
   code = lv_folder_open(&look->folder, c->env, folder, err);
   if (code == 0)
-    code = lv_folder_real(&c->real_folder, &look->folder, c->env, folder,
-                          err);
+    code = lv_folder_real(&real, &look->folder, c->env, folder, err);
+  if (code == 0)
+    code = replace(&c->real_folder, real, err);
   free(folder);
   return code;
 }
@@ -361,20 +477,43 @@ static int look_plan(struct lv_create *c, struct lv_look *look,
  * unless much would be written for nothing. */
 static bool ask_image(const struct lv_create *c, bool preflight) {
   return preflight || c->opts.preflight != LVHD_YES || c->opts.keep ||
-         c->converts || c->opts.allocate == LVHD_ZERO;
+         c->converts || c->opts.allocate == LVHD_ZERO ||
+         lv_is_windows(c->env, c->image); /* linkat knows no twins */
 }
 
-static int look_image(const struct lv_create *c, struct lv_look *look,
+/* Nothing has the name: in Windows' eyes something may have it all the same,
+ * and is the image then. */
+static int look_twin(struct lv_create *c, struct lv_look *look,
+                     struct lvhd_error *err) {
+  struct lv_twins twins;
+  int code = lv_twins_find(&twins, c->env, look->folder.fd,
+                           lv_winpath_name(c->image), err);
+  if (code != 0 || twins.count == 0)
+    return code;
+  look->exists = true;
+  if (c->opts.keep && twins.count == 1)
+    return replace(&c->twin, strdup(twins.names[0]), err);
+  code = lv_fail(err, LVHD_E_ALREADY_EXISTS,
+                 twins.exact ? LV_R_NONE : LV_R_CASE_TWIN);
+  if (!twins.exact)
+    lv_twins_tell(&twins, c->real_folder, "", err);
+  return code;
+}
+
+static int look_image(struct lv_create *c, struct lv_look *look,
                       struct lvhd_error *err) {
   const struct lv_sys *sys = c->env->sys;
   struct stat st;
   if (look->folder.missing)
     return 0;
-  if (sys->fstatat(sys, look->folder.fd, lv_path_name(c->image), &st,
-                   AT_SYMLINK_NOFOLLOW) != 0)
-    return errno == ENOENT
-             ? 0
-             : lv_fail_errno(err, LV_STEP_CREATE, errno, "fstatat");
+  free(c->twin);
+  c->twin = NULL;
+  if (sys->fstatat(sys, look->folder.fd, lv_create_name(c), &st,
+                   AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno != ENOENT)
+      return lv_fail_errno(err, LV_STEP_CREATE, errno, "fstatat");
+    return lv_is_windows(c->env, c->image) ? look_twin(c, look, err) : 0;
+  }
   look->exists = true;
   if (c->opts.keep)
     return 0;

@@ -9,6 +9,7 @@
 
 #include "base/path.h"
 #include "base/utf.h"
+#include "io/drives.h"
 #include "op/create_args.h"
 
 struct lv_outcome {
@@ -107,7 +108,7 @@ int lv_outcome_new(struct lv_create *c, const struct lv_look *look,
                    struct lvhd_error *err) {
   const struct lv_plan *plan = &look->plan;
   struct parts p = {.folder = c->real_folder,
-                    .name = lv_path_name(c->image),
+                    .name = lv_create_name(c),
                     .parent_path = c->real_parent};
   struct lvhd_info *info = NULL;
   if (c->real_parent)
@@ -205,7 +206,7 @@ static int keep_raw(struct lv_create *c, const char *path, struct lv_job *job,
   struct lv_file file = LV_FILE_INIT;
   struct lv_volume volume = {0};
   struct parts p = {.folder = c->real_folder,
-                    .name = lv_path_name(c->image)};
+                    .name = lv_create_name(c)};
   int code = lv_file_open(&file, c->env, path, err);
   if (code == 0 && file.st.st_size != c->size)
     code = not_the_disk(err);
@@ -242,7 +243,10 @@ static int keep_image(struct lv_create *c, const char *path,
 
 int lv_outcome_kept(struct lv_create *c, struct lv_job *job,
                     struct lvhd_error *err) {
-  char *path = lv_path_join(c->real_folder, lv_path_name(c->image));
+  /* A Windows path is looked for again, so that it stays in its drive. */
+  char *path = lv_is_windows(c->env, c->image)
+                 ? strdup(c->image)
+                 : lv_path_join(c->real_folder, lv_create_name(c));
   int code = 0;
   if (path == NULL)
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);

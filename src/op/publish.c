@@ -31,7 +31,7 @@ static int make_file(struct lv_create *c, struct lv_look *look, bool named,
   struct lv_newfile file = LV_NEWFILE_INIT;
   mode_t mode = c->opts.has_mode ? 0600 : 0666;
   int code = lv_newfile_begin(&file, c->env, &look->folder, c->real_folder,
-                              lv_path_name(c->image), mode, named, err);
+                              lv_create_name(c), mode, named, err);
   if (code == 0)
     code = lv_volume_check(&look->volume, c->env, &look->folder, file.fd,
                            look->plan.full_size, err);

@@ -80,6 +80,12 @@ int lv_source_open(struct lv_source *source, struct lv_env *env,
   return code;
 }
 
+void lv_source_made(struct lv_source *source, const struct lv_fat *fat) {
+  *source = (struct lv_source)LV_SOURCE_INIT;
+  source->fat = fat;
+  source->size = fat->disk * LV_SECTOR;
+}
+
 void lv_source_close(struct lv_source *source) {
   if (source->env == NULL)
     return;
@@ -120,6 +126,12 @@ static void look_for_hole(struct lv_source *s, const struct lv_file *file) {
     s->to = (uint64_t)hole;
 }
 
+static void look_up_made(struct lv_source *s) {
+  bool used = false;
+  s->to = s->from + lv_fat_run(s->fat, s->from, &used);
+  s->layer = used ? 1 : 0;
+}
+
 static int look_up(struct lv_source *s, uint64_t at, struct lvhd_error *err) {
   struct lvhd_extent extent;
   const struct lv_image *image = NULL;
@@ -127,6 +139,10 @@ static int look_up(struct lv_source *s, uint64_t at, struct lvhd_error *err) {
   s->from = at;
   s->to = s->size;
   s->layer = 1;
+  if (s->fat) {
+    look_up_made(s);
+    return 0;
+  }
   if (s->disk == NULL) {
     look_for_hole(s, &s->raw);
     return 0;
@@ -170,6 +186,8 @@ int lv_source_read(struct lv_source *source, uint8_t *buf, size_t n,
   int code = 0;
   if (got == 0)
     code = 0;
+  else if (source->fat)
+    lv_fat_read(source->fat, buf, got, at);
   else if (source->disk)
     code = lv_disk_read(source->disk, buf, got, at, &got, err);
   else
@@ -212,6 +230,8 @@ static int same(const struct lv_source *s, const struct lv_file *file,
 int lv_source_same(const struct lv_source *source, struct lvhd_error *err) {
   const struct lv_chain *chain = NULL;
   int code = 0;
+  if (source->fat)
+    return 0;
   if (source->disk == NULL)
     return same(source, &source->raw, false, source->path, err);
   chain = lv_disk_chain_of(source->disk);
@@ -224,6 +244,8 @@ int lv_source_same(const struct lv_source *source, struct lvhd_error *err) {
 
 const struct lv_file *lv_source_plain(const struct lv_source *source) {
   const struct lv_image *image = NULL;
+  if (source->fat)
+    return NULL;
   if (source->disk == NULL)
     return &source->raw;
   image = &lv_disk_chain_of(source->disk)->images[0];

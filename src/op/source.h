@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
  * What is read to make another disk of it: a raw file, or a VHD with its
- * parents; locked while it is open.  Tells where there is nothing but zeros
- * without reading them.  Private to op.
+ * parents, locked while it is open; or a formatted disk that exists nowhere
+ * yet.  Tells where there is nothing but zeros without reading them.  Private
+ * to op.
  */
 #ifndef LV_OP_SOURCE_H
 #define LV_OP_SOURCE_H
 
+#include "format/fat.h"
 #include "image/disk.h"
 
 struct lv_source {
   struct lv_env *env;
   struct lv_file raw;   /* open where it is a raw file */
-  struct lv_disk *disk; /* else */
+  struct lv_disk *disk; /* else, or: */
+  const struct lv_fat *fat; /* no file at all */
   char *path;           /* of the raw file */
   uint64_t size;        /* bytes of the disk */
   /* the run that was looked up last */
@@ -29,8 +32,11 @@ int lv_source_open(struct lv_source *source, struct lv_env *env,
                    const struct lvhd_open_options *opts,
                    struct lvhd_error *err);
 
+/* A disk that is made as it is read; nothing is opened.  fat outlives it. */
+void lv_source_made(struct lv_source *source, const struct lv_fat *fat);
+
 /* From `at` on *length bytes, no more than up to `end`, are of one layer; 0:
- * zeros that need not be read.  A raw file is layer 1. */
+ * zeros that need not be read.  A raw file is layer 1, as what is made. */
 int lv_source_run(struct lv_source *source, uint64_t at, uint64_t end,
                   uint64_t *length, unsigned *layer, struct lvhd_error *err);
 
