@@ -170,6 +170,28 @@ int lv_absolute_path(char **out, const struct lv_env *env, const char *path,
   return *out ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
 }
 
+static int stat_windows(struct stat *st, struct lv_env *env,
+                        const char *path, struct lvhd_error *err) {
+  int fd = -1;
+  int code = lv_drives_open(&fd, env, path, O_PATH | O_CLOEXEC, err);
+  if (code != 0)
+    return code;
+  if (env->sys->fstat(env->sys, fd, st) != 0)
+    code = lv_fail_errno(err, LV_STEP_FILE, errno, "fstat");
+  env->sys->close(env->sys, fd);
+  return code;
+}
+
+int lv_file_stat(struct stat *st, struct lv_env *env, const char *path,
+                 struct lvhd_error *err) {
+  if (lv_is_windows(env, path))
+    return stat_windows(st, env, path, err);
+  if (env->sys->fstatat(env->sys, AT_FDCWD, path, st, 0) == 0)
+    return 0;
+  return errno == ENOENT ? lv_fail_missing(env, path, "fstatat", err)
+                         : lv_fail_errno(err, LV_STEP_FILE, errno, "fstatat");
+}
+
 void lv_file_close(struct lv_file *file, const struct lv_env *env) {
   if (file->fd >= 0)
     env->sys->close(env->sys, file->fd);

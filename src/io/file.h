@@ -55,6 +55,11 @@ int lv_absolute_path(char **out, const struct lv_env *env, const char *path,
 int lv_fail_missing(const struct lv_env *env, const char *path,
                     const char *call, struct lvhd_error *err);
 
+/* Which file a path of either kind leads to, links followed; it may be a
+ * folder.  Opens it not, but on the way. */
+int lv_file_stat(struct stat *st, struct lv_env *env, const char *path,
+                 struct lvhd_error *err);
+
 /* Accepts a closed file. */
 void lv_file_close(struct lv_file *file, const struct lv_env *env);
 

@@ -171,16 +171,15 @@ static int at_kid(int code, const char *path, const struct lv_image *parent,
 
 /* The place in the chain of the file that `into` names. */
 static int find_target(struct work *w, struct lvhd_error *err) {
-  const struct lv_sys *sys = w->env->sys;
   const char *into = w->args->into;
   struct stat st;
+  int code = 0;
   w->target = 1;
   if (into == NULL)
     return 0;
-  if (sys->fstatat(sys, AT_FDCWD, into, &st, 0) != 0)
-    return errno == ENOENT
-             ? lv_fail_missing(w->env, into, "fstatat", err)
-             : lv_fail_errno(err, LV_STEP_FILE, errno, "fstatat");
+  code = lv_file_stat(&st, w->env, into, err);
+  if (code != 0)
+    return code;
   for (; w->target < w->chain.count; w->target++) {
     const struct stat *own = &target_of(w)->file.st;
     if (own->st_dev == st.st_dev && own->st_ino == st.st_ino)

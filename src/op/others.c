@@ -47,7 +47,6 @@ static bool same(const struct stat *st, dev_t dev, ino_t ino) {
  * another name already. */
 static bool is_known(const struct found *found, const struct stat *st) {
   const struct lv_search *search = found->search;
-  const struct lv_sys *sys = search->env->sys;
   struct stat named;
   for (size_t i = 0; search->chain && i < search->chain->count; i++) {
     const struct stat *own = &search->chain->images[i].file.st;
@@ -58,7 +57,7 @@ static bool is_known(const struct found *found, const struct stat *st) {
     if (same(st, found->children[i].dev, found->children[i].ino))
       return true;
   for (size_t i = 0; i < search->but_count; i++)
-    if (sys->fstatat(sys, AT_FDCWD, search->but[i], &named, 0) == 0 &&
+    if (lv_file_stat(&named, search->env, search->but[i], NULL) == 0 &&
         same(st, named.st_dev, named.st_ino))
       return true;
   return false;
