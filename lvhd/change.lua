@@ -32,6 +32,7 @@ local engine = engines.methods
 ---@class lvhd.ResizeOptions: lvhd.ChangeOptions, lvhd.SearchOptions
 
 ---@class lvhd.RelinkOptions: lvhd.ChangeOptions, lvhd.OpenOptions
+---@field windows_parent? string as of create_differencing
 
 ---@class lvhd.MergeOptions: lvhd.ChangeOptions, lvhd.OpenOptions, lvhd.SearchOptions
 ---@field into? string an ancestor of the child; default: its parent. What lies
@@ -45,6 +46,8 @@ local engine = engines.methods
 ---@field to? "dynamic"|"fixed"|"differencing"|"raw" what it becomes
 ---(`"dynamic"`)
 ---@field parent? string of a differencing disk: only what differs is kept
+---@field windows_parent? string of a differencing disk: as of
+---create_differencing
 ---@field round? integer|string the size is rounded up to a multiple of so many
 ---bytes, a power of two from 512 to 1 GiB: "512", "1 MiB"
 ---@field block_size? integer bytes: 2 MiB (default) or 512 KiB; a child takes
@@ -142,8 +145,9 @@ end
 ---parent), VM_E_PARENT_CHILD_ID_MISMATCH (another disk; `force`),
 ---VM_E_HD_IMAGE_OPEN_FAIL (CHAIN_CYCLE, CHAIN_TOO_DEEP, PARENT_SIZE),
 ---E_INVALID_NAME and E_BUFFER_OVERFLOW (the way to the parent cannot be
----recorded), VM_E_FILE_READ_ONLY, E_SHARING_VIOLATION, E_ACCESSDENIED (the time
----cannot be given back), and what opening a file gives.
+---recorded; windows_parent), E_BAD_PATHNAME (windows_parent),
+---VM_E_FILE_READ_ONLY, E_SHARING_VIOLATION, E_ACCESSDENIED (the time cannot be
+---given back), and what opening a file gives.
 ---@param child string
 ---@param parent string
 ---@param opts? lvhd.RelinkOptions

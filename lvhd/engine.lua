@@ -146,6 +146,9 @@ local M = {}
 ---@class lvhd.DifferencingOptions: lvhd.CreateOptions
 ---@field block_size? integer bytes: that of the parent, which need not be said;
 ---of a fixed parent's child 2 MiB (default) or 512 KiB
+---@field windows_parent? string how Windows calls the parent, absolute:
+---[[D:\vms\base.vhd]]; recorded for readers there instead of what the drive map
+---says
 
 ---Owns threads and tasks. Two engines share nothing. A task keeps its engine.
 ---@class lvhd.Engine
@@ -253,8 +256,9 @@ end
 ---The infos of a disk and its parents, leaf to root. Where the chain breaks
 ---behind the leaf, the last info has `.error`:
 ---VM_E_PARENT_PATH_NOT_FOUND, E_ACCESSDENIED (PARENT_OUTSIDE, with a hint which
----folder to allow), VM_E_PARENT_CHILD_ID_MISMATCH, VM_E_HD_IMAGE_OPEN_FAIL
----(CHAIN_CYCLE, CHAIN_TOO_DEEP, PARENT_SIZE), or what opening a file gives.
+---folder to allow), VM_E_PARENT_CHILD_ID_MISMATCH, E_INVALID_NAME
+---(CASE_AMBIGUOUS, on a drive), VM_E_HD_IMAGE_OPEN_FAIL (CHAIN_CYCLE,
+---CHAIN_TOO_DEEP, PARENT_SIZE), or what opening a file gives.
 ---Raises: as info, for the leaf.
 ---@param path string
 ---@param opts? lvhd.OpenOptions

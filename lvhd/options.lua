@@ -64,6 +64,11 @@ local function folders_or_none(value)
     return false
   end
   local list, expected = folders(value)
+  for i = 1, list and #list or 0 do
+    if list[i] == "" then -- an error of the walk could not name it
+      return nil, "list of paths, none of them empty,"
+    end
+  end
   return list, expected and expected .. " or false"
 end
 

@@ -188,6 +188,14 @@ describe("the verbs that change disks #tsan", function()
       expect.argument_error("table expected", call, verb, arguments(verb),
         "force")
     end
+    -- nothing would be searched, and an empty name says nothing
+    for _, verb in ipairs{ "open", "merge", "resize" } do
+      for _, value in ipairs{ "", { "" }, { "/vms", "" } } do
+        expect.argument_error(
+          "option 'children_in': list of paths, none of them empty", call,
+          verb, arguments(verb), { children_in = value })
+      end
+    end
     for _, round in ipairs{ 0, -512, 1.5, {}, "0", "-1 MiB" } do
       expect.argument_error("option 'round'", call, "convert",
         arguments("convert"), { round = round })

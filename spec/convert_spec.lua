@@ -408,6 +408,113 @@ end)
 
 -- ---------------------------------------------------------------------------
 
+describe("much that is written", function()
+  local want, system
+
+  -- Data with gaps: some too short to be left out, some long; zeros at an end.
+  before_each(function()
+    local piece = ("m"):rep(MiB)
+    local data = piece:rep(7) .. ("\0"):rep(20 * SECTOR)
+      .. piece:sub(20 * SECTOR + 1) .. "x" .. ("\0"):rep(MiB - 1)
+      .. piece:rep(11)
+    want = data .. ("\0"):rep(8 * MiB) .. data
+    support.write(dir .. "/source.raw", want)
+    system = test.system()
+  end)
+
+  after_each(function()
+    system:drop()
+  end)
+
+  local function calls(name)
+    local list = {}
+    for _, e in ipairs(system:log()) do
+      if e.call == name then
+        list[#list + 1] = e
+      end
+    end
+    return list
+  end
+
+  local function each_type(sync, fn)
+    for _, to in ipairs{ "raw", "fixed", "dynamic" } do
+      local image = ("%s/much.%s"):format(dir, to)
+      local own = lvhd.engine{ threads = 1, system = system:pointer(),
+        sync = sync }
+      system:forget()
+      own:convert(dir .. "/source.raw", image, { from = "raw", to = to }):wait()
+      own:close()
+      fn(image, to)
+      judge(image, to, want)
+      os.remove(image)
+    end
+  end
+
+  it("is reserved before, on ext4, and not a hole more", function()
+    local ext4 = run("stat -f -c %T " .. q(dir)):find("ext", 1, true)
+    each_type("none", function(image)
+      local reserved = calls("fallocate")
+      local long = {}
+      for _, e in ipairs(calls("pwritev")) do
+        long[#long + 1] = e.length >= 65536 and e or nil
+      end
+      assert.is_true(#long >= 38)
+      assert.equal(ext4 and #long or 0, #reserved)
+      for i, e in ipairs(reserved) do
+        assert.equal(long[i].offset, e.offset)
+        assert.equal(long[i].length, e.length)
+      end
+      -- 1 MiB - 1 of zeros twice, and 8 MiB: for blocks of a file system
+      -- that lie on the borders, and its own
+      assert.is_true(on_disk(image) < #want - 9 * MiB, on_disk(image))
+    end)
+  end)
+
+  it("needs no reserve", function()
+    for _, errno in ipairs{ "ENOSPC", "EOPNOTSUPP" } do
+      system:fail{ call = "fallocate", errno = errno, times = 0 }
+      each_type("none", function()
+        assert.is_true(#calls("fallocate") <= 1)
+      end)
+      system:drop()
+    end
+  end)
+
+  it("is on its way to the disk before the flush", function()
+    for _, sync in ipairs{ "data", "full" } do
+      each_type(sync, function()
+        local sent, written, flushed = 0, 0, false
+        for _, e in ipairs(system:log()) do
+          if e.call == "pwritev" then
+            written = math.max(written, e.offset + e.length)
+          elseif e.call == "send" then
+            assert.is_false(flushed)
+            assert.equal(sent, e.offset) -- all of it, once
+            sent = e.offset + e.length
+            assert.is_true(sent <= written - 8 * MiB)
+          end
+          flushed = flushed or e.call == "fsync" or e.call == "fdatasync"
+        end
+        assert.is_true(flushed)
+        assert.is_true(sent >= 16 * MiB, sent)
+      end)
+    end
+    each_type("none", function()
+      assert.equal(0, system:count("send"))
+    end)
+  end)
+
+  it("need not be on its way", function()
+    system:fail{ call = "send", errno = "EIO", times = 0 }
+    each_type("full", function()
+      assert.equal(1, system:count("send"))
+      assert.is_true(system:count("fsync") + system:count("fdatasync") > 0)
+    end)
+  end)
+end)
+
+-- ---------------------------------------------------------------------------
+
 describe("a volume that can share", function()
   -- 4 MiB of data and 4 MiB of written zeros; sizes of whole pages and not.
   local function on_xfs(fn)

@@ -147,7 +147,7 @@ end)
 local CHANGING <const> = { "pwritev", "ftruncate", "fsync", "fdatasync",
   "futimens", "linkat", "unlinkat" }
 local ASKING <const> = { "openat", "openat2", "fstat", "fstatat", "pread",
-  "lseek", "fallocate", "getlk", "setlk", "copy", "clone", "getdents",
+  "lseek", "fallocate", "send", "getlk", "setlk", "copy", "clone", "getdents",
   "fchmod", "close", "realpath", "readlinkat", "fstatfs" }
 local CHANGES <const> = {}
 for _, call in ipairs(CHANGING) do
@@ -267,11 +267,49 @@ end)
 
 -- ---- cancel ---------------------------------------------------------------
 
+-- What a cancelled verb leaves as it was: the names, and all that info tells
+-- but for where blocks lie: room that a resize made stays, and blocks that
+-- compact has dropped stay dropped.  Of a merge every byte, and its time, but
+-- for what its target got.
+local LAID <const> = { compact = { "alignment", "blocks_used" },
+  resize = { "alignment", "file_size" } }
+local function sum(bytes)
+  local n = 0
+  for i = 1, #bytes - 7, 8 do
+    n = n * 31 + ("<i8"):unpack(bytes, i)
+  end
+  return n
+end
+
+local function untouched(b)
+  local merge = b.scenario.name:find("^merge")
+  local engine <close> = lvhd.engine{ threads = 1 }
+  local files = {}
+  for name in pairs(b.record.base) do
+    local path = b.found .. "/" .. name
+    if not merge then
+      local ok, info = pcall(engine.info, engine, path)
+      assert(ok or lvhd.is_error(info), info)
+      files[name] = ok and info or info.reason
+      for _, key in ipairs(ok and LAID[b.scenario.name:match("^%l+")] or {}) do
+        info[key] = nil
+      end
+      if ok then
+        info.free = nil
+      end
+    elseif name ~= b.what.leaves[2].name then
+      files[name] = { sum(support.read(path)), test.stat(path).mtime }
+    end
+  end
+  return { files, not merge and support.names(b.found) or nil }
+end
+
 -- Cancels while the n-th such call is held.  False: there was none.
 local function one_cancel(b, call, n)
   local system = test.system()
   local engine = lvhd.engine{ threads = 1, system = system:pointer() }
   b:reset()
+  local before = untouched(b)
   system:hold{ call = call, nth = n, times = 1 }
   local task = b.scenario.start(engine, b.found)
   local held
@@ -283,8 +321,11 @@ local function one_cancel(b, call, n)
   local ok, err = pcall(task.wait, task)
   engine:close()
   local context = ("cancelled at %s %d"):format(call, n)
-  if will then
+  if will then -- it keeps its word, whichever it gave
     assert.is_false(ok, context)
+    assert.same(before, untouched(b), b.scenario.name .. ", " .. context)
+  elseif held then
+    assert.is_true(ok, context .. ": " .. tostring(err))
   end
   if not ok then
     assert.is_true(lvhd.is_error(err, "E_ABORT"),
@@ -307,17 +348,20 @@ end
 
 describe("cancel", function()
   for _, verb in ipairs(VERBS) do
+    local first = true
     for _, scenario in ipairs(named(verb, true)) do
       if scenario.start then
         it("at every write of " .. scenario.name
           .. (scenario.slow and " #slow" or ""), function()
             cancel_all(scenario, { "pwritev" })
           end)
-        it("at every flush and name of " .. scenario.name .. " #slow",
-          function()
+        -- the last that a verb waits for before it cannot be undone, too
+        it("at every other step of " .. scenario.name
+          .. (first and "" or " #slow"), function()
             cancel_all(scenario, { "fsync", "fdatasync", "linkat", "unlinkat",
-              "futimens", "ftruncate" })
+              "futimens", "ftruncate", "pread", "fstat", "setlk" })
           end)
+        first = false
       end
     end
   end

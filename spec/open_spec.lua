@@ -9,6 +9,7 @@ local support = require "spec.support"
 local chains = require "spec.support.chains"
 local expect = require "spec.support.expect"
 local fixtures = require "spec.support.fixtures"
+local tester = require "lvhdtest"
 local vhdwrite = require "spec.support.vhdwrite"
 
 local KiB <const>, MiB <const> = 1 << 10, 1 << 20
@@ -255,6 +256,28 @@ describe("the footer that counts", function()
       expect.fails("VM_E_INVALID_HD_FILE", "FOOTER_MISSING", lvhd[verb],
         model.path)
     end
+  end)
+
+  it("is not said to be none where it cannot be read", function()
+    local model = saved("d.vhd", { size = 16 * KiB, footer = "none" }, 1,
+      { 0, 9 })
+    local system = tester.system()
+    local engine <close> = lvhd.engine{ threads = 1,
+      system = system:pointer() }
+    for _, verb in ipairs{ "open", "chain", "resize", "compact", "repair" } do
+      system:fail{ call = "pread", nth = 2, errno = "EIO" } -- after the end
+      local err = expect.fails("DISP_E_EXCEPTION", nil, function()
+        local task = engine[verb](engine, model.path,
+          verb == "resize" and "5 MiB" or nil)
+        return verb ~= "chain" and task:wait()
+      end)
+      assert.equal("EIO", err.errname, verb)
+      assert.equal("pread", err.syscall)
+      assert.equal(0, err.offset)
+      assert.equal(model.path, err.path)
+      system:drop()
+    end
+    judge(model)
   end)
 
   it("is none where a fixed disk lost its own", function()

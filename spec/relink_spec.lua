@@ -363,6 +363,97 @@ describe("in a file without free places, relink", function()
     quiet(child.path)
   end)
 
+  -- The texts of old have so much room; the child is on C, the parent on C
+  -- or D.
+  local function with_drives(locators)
+    run(("mkdir -p %s/d"):format(q(dir)))
+    local e = lvhd.engine{ drives = { C = dir, D = dir .. "/d" } }
+    local root, child = tight_pair(locators)
+    return e, root, child
+  end
+
+  local function left_out(info)
+    local list = {}
+    for _, f in ipairs(info.findings) do
+      if f.code == "LOCATOR_LEFT_OUT" then
+        list[#list + 1] = f.actual
+      end
+    end
+    return list
+  end
+
+  local old = [[.\root.vhd]]
+
+  it("has room for three where three were", function()
+    local e, root, child = with_drives{ { code = "W2ku", text = old },
+      { code = "MacX", text = "file://./root.vhd" },
+      { code = "W2ru", text = old } }
+    move(root, dir .. "/other.vhd")
+    local info = e:relink(child.path, root.path):wait()
+    assert.same({}, left_out(info))
+    assert.same({ time = root.mtime, uuid = root.uuid, name = "other.vhd",
+      W2ru = [[.\other.vhd]], W2ku = [[C:\other.vhd]],
+      MacX = "file://./other.vhd" }, record(child.path))
+    local codes = {}
+    for i, l in ipairs(info.parent.locators) do codes[i] = l.code end
+    assert.same({ "W2ru", "W2ku", "MacX" }, codes)
+    quiet(child.path)
+    -- and again, over its own
+    move(root, dir .. "/third.vhd")
+    e:relink(child.path, root.path):wait()
+    assert.equal([[C:\third.vhd]], record(child.path).W2ku)
+    e:close()
+  end)
+
+  it("has room for W2ru and W2ku where two were", function()
+    local e, root, child = with_drives{ { code = "W2ku", text = old },
+      { code = "W2ru", text = old } }
+    move(root, dir .. "/other.vhd")
+    local info = e:relink(child.path, root.path):wait()
+    assert.same({ #"file://./other.vhd" }, left_out(info))
+    assert.same({ time = root.mtime, uuid = root.uuid, name = "other.vhd",
+      W2ru = [[.\other.vhd]], W2ku = [[C:\other.vhd]] },
+      record(child.path))
+    quiet(child.path)
+    e:close()
+  end)
+
+  it("has room for W2ru alone where one was, and says both", function()
+    local e, root, child = with_drives{ { code = "W2ku", text = old } }
+    move(root, dir .. "/other.vhd")
+    local info = e:relink(child.path, root.path):wait()
+    assert.same({ 2 * #[[C:\other.vhd]], #"file://./other.vhd" },
+      left_out(info))
+    assert.same({ time = root.mtime, uuid = root.uuid, name = "other.vhd",
+      W2ru = [[.\other.vhd]] }, record(child.path))
+    e:close()
+  end)
+
+  it("gives the only room to W2ku where W2ru leads nowhere", function()
+    local e, root, child = with_drives{ { code = "W2ru", text = old } }
+    run(("mkdir %s/c; mv %s %s/c"):format(q(dir), q(child.path), q(dir)))
+    child.path = dir .. "/c/child.vhd"
+    move(root, dir .. "/d/other.vhd")
+    local two <close> = lvhd.engine{ drives = { C = dir .. "/c",
+      D = dir .. "/d" } }
+    local info = two:relink(child.path, root.path):wait()
+    assert.same({ #"file://./../d/other.vhd" }, left_out(info))
+    assert.same({ time = root.mtime, uuid = root.uuid, name = "other.vhd",
+      W2ku = [[D:\other.vhd]] }, record(child.path))
+    assert.equal(root.path, two:chain(child.path)[2].path)
+    -- a name that does not fit there has no other place
+    local far = dir .. "/d/" .. ("n"):rep(200) .. "/" .. ("m"):rep(50)
+    run("mkdir -p " .. q(far))
+    move(root, far .. "/other.vhd")
+    expect.unchanged(dir, function()
+      local err = expect.fails("E_BUFFER_OVERFLOW", "LOCATOR_TOO_LONG",
+        two.relink, two, child.path, root.path)
+      assert.equal(512, err.expected)
+      assert.equal(2 * (3 + 252 + 9), err.actual)
+    end)
+    e:close()
+  end)
+
   it("refuses a way that is too long for the place there is", function()
     local root, child = tight_pair{
       { code = "W2ru", text = [[.\root.vhd]] } }
@@ -545,9 +636,10 @@ describe("when calls fail, relink", function()
 
   -- Each call of a kind fails once; the child reads as before or as asked
   -- for, and the plain re-run finishes.
-  local function sweep(o)
+  local function sweep(o, drives)
     system = test.system()
-    engine = lvhd.engine{ threads = 1, system = system:pointer() }
+    engine = lvhd.engine{ threads = 1, system = system:pointer(),
+      drives = drives }
     root, child = pair(o)
     local second = dir .. "/second.vhd"
     run(("cp -p %s %s"):format(q(root.path), q(second)))
@@ -600,9 +692,20 @@ describe("when calls fail, relink", function()
         { code = "W2ru", text = [[.\root.vhd]] } } }
   end)
 
-  it("notes the header, then the texts, then the header", function()
+  it("leaves one of them where it writes over three, with drives", function()
+    sweep({ order = { "header", "bat", "locators", "blocks" },
+      locators = { { code = "W2ku", text = [[C:\root.vhd]] },
+        { code = "W2ru", text = [[.\root.vhd]] },
+        { code = "MacX", text = "file://./root.vhd" } } }, { C = dir })
+    assert.equal([[.\second.vhd]], record(child.path).W2ru)
+    engine:relink(child.path, dir .. "/second.vhd"):wait()
+    assert.equal([[C:\second.vhd]], record(child.path).W2ku)
+  end)
+
+  local function steps_of(drives)
     system = test.system()
-    engine = lvhd.engine{ threads = 1, system = system:pointer() }
+    engine = lvhd.engine{ threads = 1, system = system:pointer(),
+      drives = drives }
     root, child = pair()
     system:forget()
     engine:relink(child.path, root.path):wait()
@@ -617,7 +720,17 @@ describe("when calls fail, relink", function()
         steps[#steps + 1] = e.call
       end
     end
+    return table.concat(steps, " ")
+  end
+
+  it("notes the header, then the texts, then the header", function()
     assert.equal("note linkat text text fdatasync header unlinkat",
-      table.concat(steps, " "))
+      steps_of())
   end)
+
+  it("writes a third text where a drive is known, in front of the header",
+    function()
+      assert.equal("note linkat text text text fdatasync header unlinkat",
+        steps_of{ C = dir })
+    end)
 end)

@@ -703,12 +703,14 @@ describe("a failure", function()
           disk:write(at, "more")
         end
       end)
-      io.write(ok and "written" or err.name, " ")
+      io.write(ok and "written" or err.name, " ", err.reason, " ",
+        err.expected, " ", err.actual > 4 << 20 and "more" or err.actual, " ")
       disk:write(0, "two")
       ok, err = pcall(disk.close, disk)
       io.write(ok and "closed" or tostring(err))
     ]], grows)
-    assert.equal("VM_E_FILE_TOO_LARGE_FOR_VOLUME closed", out)
+    assert.equal("VM_E_FILE_TOO_LARGE_FOR_VOLUME "
+      .. "PROCESS_FILE_LIMIT 4194304 more closed", out)
     local again <close> = lvhd.open(grows)
     assert.equal("two", again:read(0, 3))
     check_clean(grows)

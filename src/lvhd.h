@@ -490,6 +490,8 @@ LVHD_API LVHD_NODISCARD int lvhd_read_info(lvhd_engine *engine,
  *   VM_E_PARENT_PATH_NOT_FOUND      none of the recorded names exists
  *   E_ACCESSDENIED/PARENT_OUTSIDE   outside of the allowed folders
  *   VM_E_PARENT_CHILD_ID_MISMATCH   another disk (expected, actual)
+ *   E_INVALID_NAME/CASE_AMBIGUOUS   on a drive: two names differ from the one
+ *                                   recorded in case alone (others)
  *   VM_E_HD_IMAGE_OPEN_FAIL         CHAIN_CYCLE, CHAIN_TOO_DEEP, PARENT_SIZE
  *   VM_E_INVALID_HD_FILE and what opening a file gives */
 LVHD_API LVHD_NODISCARD int
@@ -685,20 +687,22 @@ lvhd_resize(lvhd_engine *engine, const char *path, int64_t size,
             const struct lvhd_open_options *opts, lvhd_task **out,
             struct lvhd_error *err);
 
-/* Another file as parent: identifier, time, name and locators (W2ru and MacX;
- * the others of old would name the old parent, and go).  The parent is taken as
+/* Another file as parent: identifier, time, name and locators (W2ru, W2ku and
+ * MacX as of a creation; those of old would name the old parent, and go).  The parent is taken as
  * open(2) takes it, its own parents as opts says.  For a parent that moved, or
  * whose time alone has changed: what it holds is not compared.  Errors beside:
  *   VM_E_PARENT_CHILD_ID_MISMATCH  another disk (force)
  *   VM_E_HD_IMAGE_OPEN_FAIL        CHAIN_CYCLE, CHAIN_TOO_DEEP, PARENT_SIZE:
  *                                  force does not help
  *   E_INVALID_NAME                 NAME_UNFINDABLE: a `\` in the way to it, or
- *                                  no UTF-8
+ *                                  no UTF-8; and of windows_parent
+ *   E_BAD_PATHNAME                 of windows_parent: not absolute
  *   E_BUFFER_OVERFLOW              LOCATOR_TOO_LONG: the way, or the room in
  *                                  the head of the child, which moves no block
  *   E_PATH_NOT_FOUND               the parent is not there
  *   VM_E_INVALID_HD_FILE           it is damaged, or its identifier is nil
- * Findings of the info: LOCATOR_LEFT_OUT, where MacX found no room. */
+ * Findings of the info: LOCATOR_LEFT_OUT, where W2ku or MacX found no room;
+ * LOCATOR_UNNAMABLE. */
 LVHD_API LVHD_NODISCARD int
 lvhd_relink(lvhd_engine *engine, const char *child, const char *parent,
             const struct lvhd_open_options *opts, lvhd_task **out,

@@ -507,6 +507,8 @@ PASS(int, getlk, (const struct lv_sys *sys, int fd, struct flock *lock), fd,
      lock)
 PASS(int, setlk, (const struct lv_sys *sys, int fd, struct flock *lock), fd,
      lock)
+PASS(int, send, (const struct lv_sys *sys, int fd, off_t offset,
+                 off_t length), fd, offset, length)
 PASS(int, fchmod, (const struct lv_sys *sys, int fd, mode_t mode), fd, mode)
 PASS(int, getrlimit, (const struct lv_sys *sys, int what,
                       struct rlimit *limit), what, limit)
@@ -527,7 +529,7 @@ static const struct lv_sys all_calls = {
     ENTRY(fstat),     ENTRY(fstatat),   ENTRY(fstatfs),   ENTRY(readlinkat),
     ENTRY(realpath),  ENTRY(pread),     ENTRY(pwritev),   ENTRY(copy),
     ENTRY(clone),     ENTRY(getdents),  ENTRY(lseek),     ENTRY(ftruncate),
-    ENTRY(fallocate), ENTRY(fsync),     ENTRY(syncfs),    ENTRY(fdatasync),
+    ENTRY(fallocate), ENTRY(send),      ENTRY(fsync),     ENTRY(syncfs),    ENTRY(fdatasync),
     ENTRY(getlk),     ENTRY(setlk),     ENTRY(futimens),  ENTRY(fchmod),
     ENTRY(linkat),    ENTRY(renameat2), ENTRY(unlinkat),  ENTRY(mkdirat),
     ENTRY(getrlimit), ENTRY(getrandom), ENTRY(monotonic), ENTRY(now)};

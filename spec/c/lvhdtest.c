@@ -44,8 +44,8 @@
   X(openat) X(openat2) X(dupfd) X(close) X(fstat) X(fstatat) X(fstatfs)       \
   X(readlinkat) X(realpath)                                                     \
   X(pread) X(pwritev) X(copy) X(clone) X(getdents) X(lseek) X(ftruncate)      \
-  X(fallocate) X(fsync) X(syncfs) X(fdatasync) X(getlk) X(setlk) X(futimens)  \
-  X(fchmod) X(linkat) X(renameat2) X(unlinkat)          \
+  X(fallocate) X(send) X(fsync) X(syncfs) X(fdatasync) X(getlk) X(setlk)       \
+  X(futimens) X(fchmod) X(linkat) X(renameat2) X(unlinkat)          \
   X(mkdirat) X(getrlimit) X(getrandom) X(monotonic) X(now)
 
 #define CALL_ENUM(name) CALL_##name,
@@ -412,6 +412,12 @@ static int t_fallocate(const struct lv_sys *sys, int fd, int mode,
       CALL(fallocate, .fd = fd, .offset = offset, .length = length,
            .flags = (unsigned)mode),
       fallocate(fd, mode, offset, length));
+}
+
+static int t_send(const struct lv_sys *sys, int fd, off_t offset,
+                  off_t length) {
+  RUN(int, CALL(send, .fd = fd, .offset = offset, .length = length),
+      sync_file_range(fd, offset, length, SYNC_FILE_RANGE_WRITE));
 }
 
 static int t_fsync(const struct lv_sys *sys, int fd) {

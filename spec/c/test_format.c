@@ -557,7 +557,7 @@ static void test_plan_layout(void) {
     CHECK_INT(header.table_offset, rows[i].head);
     CHECK_INT(header.entries, rows[i].entries);
     CHECK_INT(header.block_size, rows[i].block_size);
-    CHECK_INT(plan.left_out, 0);
+    CHECK_INT(plan.macx_left_out, 0);
     if (check_failed != failed)
       fprintf(stderr, "  row %zu\n", i);
   }
@@ -578,7 +578,7 @@ static void test_plan_fixed(void) {
     CHECK_INT(plan.file_size, sizes[i] + 512);
     CHECK_INT(plan.full_size, sizes[i] + 512);
     CHECK_INT(plan.locator_count, 0);
-    CHECK_INT(plan.left_out, 0);
+    CHECK_INT(plan.macx_left_out, 0);
     check_footer(&plan, &in);
     CHECK(all(plan.footer + 16, 8, 0xFF));
   }
@@ -711,14 +711,87 @@ static void test_plan_limits(void) {
   CHECK_INT(plan_it(&plan, &in, &err), LVHD_S_OK);
   CHECK_INT(plan.locator_count, 2);
   CHECK_INT(plan.locators[1].length, 1023);
-  CHECK_INT(plan.left_out, 0);
+  CHECK_INT(plan.macx_left_out, 0);
   CHECK(all(plan.head + 0x1800 + 1023, 0x800 - 1023, 0));
   memcpy(way + 1014, "a", 2);
   CHECK_INT(plan_it(&plan, &in, &err), LVHD_S_OK);
   CHECK_INT(plan.locator_count, 1);
-  CHECK_INT(plan.left_out, 1024);
+  CHECK_INT(plan.macx_left_out, 1024);
   CHECK(all(plan.head + 0x1800, 0x800, 0));
   CHECK(all(plan.head + 512 + 576 + 24, 7 * 24, 0));
+  lvhd_error_clear(&err);
+}
+
+/* The codes of the locators, in the order of the header: "W2ku MacX ". */
+static void check_codes(const struct lv_plan *plan, const char *want) {
+  struct lv_header header;
+  char got[3 * 5 + 1] = "";
+  unsigned i;
+
+  CHECK_INT(lv_header_decode(&header, plan->head + 512, NULL), LV_R_NONE);
+  for (i = 0; i < 3 && header.locators[i].code[0] != 0; i++) {
+    memcpy(got + 5 * i, header.locators[i].code, 4);
+    memcpy(got + 5 * i + 4, " ", 2);
+    CHECK_MEM(plan->locators[i].code, header.locators[i].code, 4);
+    CHECK_INT(plan->locators[i].offset, header.locators[i].offset);
+    CHECK_INT(plan->locators[i].length, header.locators[i].length);
+    CHECK_INT(header.locators[i].space, 1024);
+  }
+  CHECK_INT(plan->locator_count, i);
+  CHECK_STR(got, want);
+  CHECK(all(plan->head + 512 + 576 + 24 * i, (8 - i) * 24, 0));
+}
+
+static void test_plan_windows(void) {
+  static const uint8_t odd[] = {'C', 0, ':', 0, '\\', 0, 0x3D, 0xD8,
+                                0xBE, 0xDC, '.', 0, 'v', 0};
+  static struct lv_plan plan;
+  static char windows[600], way[1100];
+  struct lv_plan_in in = wanted(LVHD_DIFFERENCING, 64 * MIB, LV_BLOCK_SIZE);
+  struct lvhd_error err = LVHD_ERROR_INIT;
+
+  in.windows = "C:\\\xF0\x9F\x92\xBE.v";
+  CHECK_INT(plan_it(&plan, &in, &err), LVHD_S_OK);
+  check_codes(&plan, "W2ru W2ku MacX ");
+  CHECK_INT(plan.locators[1].offset, 0x1400);
+  CHECK_INT(plan.locators[1].length, sizeof odd);
+  CHECK_MEM(plan.head + 0x1400, odd, sizeof odd);
+  CHECK(all(plan.head + 0x1400 + sizeof odd, 0x400 - sizeof odd, 0));
+  check_w2ru(&plan, ".\\base.vhd");
+  CHECK_MEM(plan.head + 0x1800, "file://./base.vhd\0", 18);
+  CHECK_INT(plan.w2ku_left_out, 0);
+  in.no_relative = true;
+  CHECK_INT(plan_it(&plan, &in, &err), LVHD_S_OK);
+  check_codes(&plan, "W2ku MacX ");
+  CHECK(all(plan.head + 0x1000, 0x400, 0));
+  CHECK_MEM(plan.head + 0x1400, odd, sizeof odd);
+  in.windows = NULL;
+  CHECK_INT(plan_it(&plan, &in, &err), LVHD_S_OK);
+  check_codes(&plan, "MacX ");
+  CHECK(all(plan.head + 0x1000, 0x800, 0));
+  /* 511 units are 1022 bytes. */
+  in.windows = windows;
+  memset(windows, 'w', 511);
+  CHECK_INT(plan_it(&plan, &in, &err), LVHD_S_OK);
+  check_codes(&plan, "W2ku MacX ");
+  CHECK_INT(plan.locators[0].length, 1022);
+  CHECK(all(plan.head + 0x1400 + 1022, 2, 0));
+  windows[511] = 'w';
+  CHECK_INT(plan_it(&plan, &in, &err), LVHD_S_OK);
+  check_codes(&plan, "MacX ");
+  CHECK_INT(plan.w2ku_left_out, 1024);
+  CHECK(all(plan.head + 0x1000, 0x800, 0));
+  /* Nothing fits: a way that W2ru need not hold, and MacX cannot. */
+  in.relative = way;
+  long_way(way, 1015);
+  CHECK_INT(plan_it(&plan, &in, &err), LVHD_E_BUFFER_OVERFLOW);
+  CHECK_INT(err.reason, LV_R_LOCATOR_TOO_LONG);
+  CHECK_INT(err.expected, 1023);
+  CHECK_INT(err.actual, 1024);
+  windows[511] = '\0';
+  CHECK_INT(plan_it(&plan, &in, &err), LVHD_S_OK);
+  check_codes(&plan, "W2ku ");
+  CHECK_INT(plan.macx_left_out, 1024);
   lvhd_error_clear(&err);
 }
 
@@ -800,6 +873,7 @@ int main(void) {
   test_plan_child();
   test_plan_ways();
   test_plan_limits();
+  test_plan_windows();
   test_plan_names();
   test_plan_reach();
   return check_done();

@@ -29,8 +29,13 @@ wrong(struct exam *exam, const char *format, ...) {
   va_end(args);
 }
 
+/* Drives inside the leaf's own folder: they allow nothing that is not allowed
+ * without them, and names on them are looked for but for case. */
 bool exam_init(struct exam *exam) {
-  struct lvhd_engine_options opts = {.threads = 1};
+  static const struct lvhd_drive drives[] = {
+    {"C", "/d"}, {"D", "/d/sub"}, {"\\\\srv\\share", "/d"}};
+  struct lvhd_engine_options opts = {
+    .threads = 1, .drives = drives, .drive_count = 3};
   memset(exam, 0, sizeof *exam);
   mem_init(&exam->mem);
   opts.system = &exam->mem.sys;

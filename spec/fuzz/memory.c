@@ -4,6 +4,7 @@
  */
 #include "memory.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/openat2.h>
@@ -177,6 +178,7 @@ static int give(struct mem *mem, int node, int flags) {
     if (mem->fds[i] >= 0)
       continue;
     mem->fds[i] = node;
+    mem->listed[i] = 0;
     return FD_FIRST + i;
   }
   return fails(EMFILE);
@@ -286,6 +288,31 @@ static char *mem_realpath(const struct lv_sys *sys, const char *path,
   if (buf == NULL)
     return strdup(w.path);
   return memcpy(buf, w.path, strlen(w.path) + 1);
+}
+
+/* One name a call. */
+static ssize_t mem_getdents(const struct lv_sys *sys, int fd, void *buf,
+                            size_t size) {
+  struct mem *mem = mem_of(sys);
+  struct dirent64 *entry = buf;
+  int folder = node_of(mem, fd);
+  size_t n = folder < 0 ? 0 : strlen(nodes[folder].path);
+  if (folder < 0 || size < sizeof *entry)
+    return folder < 0 ? -1 : fails(EINVAL);
+  n -= n == 1; /* the root ends in a slash of its own */
+  for (unsigned *at = &mem->listed[fd - FD_FIRST]; *at < NODES; (*at)++) {
+    const char *path = nodes[*at].path;
+    if (strncmp(path, nodes[folder].path, n) != 0 || path[n] != '/' ||
+        path[n + 1] == '\0' || strchr(path + n + 1, '/') != NULL ||
+        lookup(mem, path) < 0)
+      continue;
+    (*at)++;
+    memset(entry, 0, sizeof *entry);
+    entry->d_reclen = sizeof *entry;
+    strcpy(entry->d_name, path + n + 1);
+    return sizeof *entry;
+  }
+  return 0;
 }
 
 /* ---- bytes ----------------------------------------------------------- */
@@ -426,6 +453,7 @@ void mem_init(struct mem *mem) {
                               .fstatfs = mem_fstatfs,
                               .readlinkat = mem_readlinkat,
                               .realpath = mem_realpath,
+                              .getdents = mem_getdents,
                               .pread = mem_pread,
                               .lseek = mem_lseek,
                               .getlk = mem_getlk,

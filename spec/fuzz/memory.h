@@ -47,6 +47,7 @@ struct mem {
   uint64_t shrink_to;
   uint64_t bytes_read;
   int fds[MEM_FDS];     /* the node behind each; -1 */
+  unsigned listed[MEM_FDS]; /* so many nodes were looked at, to list it */
 };
 
 extern const char *const mem_paths[MEM_FILES];

@@ -404,14 +404,17 @@ local function relink_scenario(name, o)
     forgives = o.force and { futimens = true },
     start = function(engine, dir)
       return engine:relink(dir .. "/leaf.vhd", dir .. "/" .. o.to,
-        { force = o.force })
+        { force = o.force, windows_parent = o.windows })
     end,
     extra = function(dir, progress)
       if progress.done then
-        local raw = vhdread.open(dir .. "/leaf.vhd").header.parent_name
-        local told = vhdread.utf16(raw, ">"):gsub("\0+$", "")
+        local header = vhdread.open(dir .. "/leaf.vhd").header
+        local told = vhdread.utf16(header.parent_name, ">"):gsub("\0+$", "")
         if told ~= o.to then
           error("the parent's name is " .. told, 0)
+        end
+        if o.windows and header.locators[2].text ~= o.windows then
+          error("its name in Windows is not told", 0)
         end
       end
     end,
@@ -435,6 +438,11 @@ relink_scenario("to a copy of another name", { to = "copy of the root.vhd" })
 relink_scenario("to another identifier", { to = "other.vhd", force = true })
 relink_scenario("a longer name than there is room for", { slow = true,
   to = ("long"):rep(60) .. ".vhd" })
+relink_scenario("three texts over three of old", { to = "moved.vhd",
+  windows = [[C:\moved.vhd]], leaf = { order = { "header", "bat", "locators",
+    "blocks" }, locators = { { code = "W2ku", text = [[C:\root.vhd]] },
+    { code = "W2ru", text = [[.\root.vhd]] },
+    { code = "MacX", text = "file://./root.vhd" } } } })
 
 -- ---- repair ---------------------------------------------------------------
 

@@ -15,6 +15,7 @@
 #define NAME_UNITS 255 /* of the parent's name, so that a NUL follows */
 
 const uint8_t lv_w2ru[4] = {'W', '2', 'r', 'u'};
+const uint8_t lv_w2ku[4] = {'W', '2', 'k', 'u'};
 const uint8_t lv_macx[4] = {'M', 'a', 'c', 'X'};
 
 /* ---- texts ----------------------------------------------------------- */
@@ -50,6 +51,15 @@ int lv_locator_w2ru(const char *relative, uint8_t out[LV_LOCATOR_MAX],
       out[i] = '\\';
   *length = (uint32_t)n;
   return LVHD_S_OK;
+}
+
+size_t lv_locator_w2ku(const char *windows, uint8_t out[LV_LOCATOR_MAX]) {
+  size_t n = strlen(windows);
+  size_t length = lv_utf16_units(windows, n) * 2;
+
+  if (length <= LV_LOCATOR_MAX)
+    lv_utf16_encode(windows, n, false, out, LV_LOCATOR_MAX);
+  return length;
 }
 
 size_t lv_locator_macx(const char *relative, uint8_t out[LV_MACX_MAX]) {

@@ -9,10 +9,10 @@
 
 #include "format/header.h"
 
-#define LV_LOCATOR_MAX 1022 /* the longest W2ru text, in bytes */
+#define LV_LOCATOR_MAX 1022 /* the longest W2ru or W2ku text, in bytes */
 #define LV_MACX_MAX 1023    /* bytes: 7-Zip takes no text of 1024 */
 
-extern const uint8_t lv_w2ru[4], lv_macx[4];
+extern const uint8_t lv_w2ru[4], lv_w2ku[4], lv_macx[4];
 
 /* relative is the way from the child's folder to the parent: "base.vhd",
  * "sub/base.vhd", "../base.vhd". */
@@ -28,6 +28,11 @@ int lv_locator_name(const char *relative, uint8_t field[LV_NAME_FIELD],
  * passed lv_locator_name.  E_BUFFER_OVERFLOW/LOCATOR_TOO_LONG. */
 int lv_locator_w2ru(const char *relative, uint8_t out[LV_LOCATOR_MAX],
                     uint32_t *length, struct lvhd_error *err);
+
+/* W2ku: how Windows calls the parent, "C:\vms\base.vhd" (valid UTF-8), as
+ * UTF-16 little-endian, no terminator.  The bytes it needs: where that is more
+ * than LV_LOCATOR_MAX, nothing is written. */
+size_t lv_locator_w2ku(const char *windows, uint8_t out[LV_LOCATOR_MAX]);
 
 /* MacX: "file://./sub/base.vhd", raw UTF-8: blktap and ocaml-vhd take the
  * rest literally, without percent signs.  The bytes it needs: where that is

@@ -19,8 +19,8 @@ enum {
   HEADER_AT = LV_FOOTER_SIZE,
   HEADER_END = HEADER_AT + LV_HEADER_SIZE, /* the BAT of a dynamic disk */
   W2RU_AT = 0x1000,
-  MACX_AT = 0x1800, /* 0x1400 is kept for W2ku */
-  MACX_END = MACX_AT + LV_SLOT,
+  W2KU_AT = 0x1400,
+  MACX_AT = 0x1800,
   TABLE_AT = 0x2000
 };
 _Static_assert(TABLE_AT == LV_PLAN_HEAD, "the head ends at the BAT");
@@ -101,31 +101,52 @@ static void add_locator(struct lv_plan *plan, struct lv_header *header,
   locator->length = length;
 }
 
-static int put_w2ru(struct lv_plan *plan, struct lv_header *header,
-                    const char *relative, struct lvhd_error *err) {
-  uint8_t *slot = plan->head + W2RU_AT;
-  uint32_t length = 0;
-  int code = lv_locator_w2ru(relative, slot, &length, err);
+/* Zeros from behind the text to the next slot. */
+static void end_slot(struct lv_plan *plan, uint32_t at, size_t length,
+                     uint32_t next) {
+  memset(plan->head + at + length, 0, next - at - length);
+}
 
-  if (code != LVHD_S_OK)
-    return code;
-  memset(slot + length, 0, MACX_AT - W2RU_AT - length);
-  add_locator(plan, header, lv_w2ru, W2RU_AT, length);
+static int put_w2ru(struct lv_plan *plan, struct lv_header *header,
+                    const struct lv_plan_in *in, struct lvhd_error *err) {
+  uint32_t length = 0;
+  int code = LVHD_S_OK;
+
+  if (!in->no_relative) {
+    code = lv_locator_w2ru(in->relative, plan->head + W2RU_AT, &length, err);
+    if (code != LVHD_S_OK)
+      return code;
+    add_locator(plan, header, lv_w2ru, W2RU_AT, length);
+  }
+  end_slot(plan, W2RU_AT, length, W2KU_AT);
   return LVHD_S_OK;
+}
+
+static void put_w2ku(struct lv_plan *plan, struct lv_header *header,
+                     const char *windows) {
+  size_t length =
+    windows ? lv_locator_w2ku(windows, plan->head + W2KU_AT) : 0;
+
+  if (length > LV_LOCATOR_MAX) {
+    plan->w2ku_left_out = length;
+    length = 0;
+  } else if (length > 0) {
+    add_locator(plan, header, lv_w2ku, W2KU_AT, (uint32_t)length);
+  }
+  end_slot(plan, W2KU_AT, length, MACX_AT);
 }
 
 static void put_macx(struct lv_plan *plan, struct lv_header *header,
                      const char *relative) {
-  uint8_t *slot = plan->head + MACX_AT;
-  size_t length = lv_locator_macx(relative, slot);
+  size_t length = lv_locator_macx(relative, plan->head + MACX_AT);
 
   if (length > LV_MACX_MAX) {
-    plan->left_out = length;
+    plan->macx_left_out = length;
     length = 0;
   } else {
     add_locator(plan, header, lv_macx, MACX_AT, (uint32_t)length);
   }
-  memset(slot + length, 0, TABLE_AT - MACX_AT - length);
+  end_slot(plan, MACX_AT, length, TABLE_AT);
 }
 
 static int put_parent(struct lv_plan *plan, struct lv_header *header,
@@ -135,10 +156,14 @@ static int put_parent(struct lv_plan *plan, struct lv_header *header,
   if (code != LVHD_S_OK)
     return code;
   memset(plan->head + HEADER_END, 0, W2RU_AT - HEADER_END);
-  code = put_w2ru(plan, header, in->relative, err);
+  code = put_w2ru(plan, header, in, err);
   if (code != LVHD_S_OK)
     return code;
+  put_w2ku(plan, header, in->windows);
   put_macx(plan, header, in->relative);
+  if (plan->locator_count == 0)
+    return lv_fail_range(err, LVHD_E_BUFFER_OVERFLOW, LV_R_LOCATOR_TOO_LONG,
+                         LV_MACX_MAX, plan->macx_left_out);
   memcpy(header->parent_uuid, in->parent_uuid, sizeof header->parent_uuid);
   header->parent_timestamp = in->parent_timestamp;
   return LVHD_S_OK;
@@ -174,7 +199,8 @@ int lv_plan(struct lv_plan *plan, const struct lv_plan_in *in,
   struct lv_footer *fields = &plan->fields;
 
   plan->locator_count = 0;
-  plan->left_out = 0;
+  plan->w2ku_left_out = 0;
+  plan->macx_left_out = 0;
   lv_footer_init(fields, in->type, in->size);
   fields->timestamp = in->timestamp;
   memcpy(fields->uuid, in->uuid, sizeof fields->uuid);

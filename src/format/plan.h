@@ -37,6 +37,8 @@ struct lv_plan_in {
   uint8_t uuid[16];
   uint32_t timestamp;  /* seconds since 2000 */
   const char *relative; /* the way to the parent: "base.vhd", "../base.vhd" */
+  bool no_relative;     /* it leads there on the host alone: no W2ru */
+  const char *windows;  /* how Windows calls the parent, for W2ku; NULL: none */
   uint8_t parent_uuid[16];
   uint32_t parent_timestamp; /* seconds since 2000 */
 };
@@ -62,11 +64,13 @@ struct lv_plan {
   uint64_t full_size;    /* the file with every block allocated */
   struct lv_plan_locator locators[3];
   unsigned locator_count;
-  uint64_t left_out;     /* bytes of a MacX text that did not fit; else 0 */
+  uint64_t w2ku_left_out; /* bytes of a text that did not fit; else 0 */
+  uint64_t macx_left_out;
 };
 
-/* E_BUFFER_OVERFLOW (LOCATOR_TOO_LONG: W2ru text over 1022 bytes, or a
- * parent name over 255 units: expected and actual in bytes),
+/* E_BUFFER_OVERFLOW (LOCATOR_TOO_LONG: W2ru text over 1022 bytes, a parent
+ * name over 255 units, or no W2ru is wanted and nothing else fits: expected
+ * and actual in bytes),
  * E_INVALID_NAME (NAME_UNFINDABLE: a `\` in relative, or no UTF-8),
  * VM_E_IMAGE_SIZE_TOO_LARGE (BAT_REACH: a block would lie beyond what 32
  * bits of sectors reach). */

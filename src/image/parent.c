@@ -12,7 +12,10 @@
 
 #include "base/findings.h"
 #include "base/path.h"
+#include "base/upcase.h"
 #include "base/utf.h"
+#include "base/winpath.h"
+#include "io/drives.h"
 
 static int no_memory(struct lvhd_error *err) {
   return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
@@ -21,10 +24,10 @@ static int no_memory(struct lvhd_error *err) {
 /* ---- 1 the policy ---------------------------------------------------- */
 
 /* Takes the code of making roots[count]: what is not there is left out. */
-static int add_root(struct lv_policy *policy, int code,
+static int add_root(struct lv_policy *policy, const char *drive, int code,
                     struct lvhd_error *why, struct lvhd_error *err) {
   if (code == 0)
-    policy->count++;
+    policy->drives[policy->count++] = drive;
   if (code == LVHD_E_OUTOFMEMORY || code == LVHD_VM_E_OUT_OF_RESOURCE)
     return lv_fail(err, (enum lvhd_code)code, LV_R_NONE);
   lvhd_error_clear(why);
@@ -35,17 +38,25 @@ int lv_policy_init(struct lv_policy *policy, struct lv_env *env,
                    const struct lv_image *leaf, const char *const *parents,
                    size_t count, unsigned max_depth, struct lvhd_error *err) {
   struct lvhd_error why = LVHD_ERROR_INIT;
-  struct lv_root *root = calloc(count + 1, sizeof *root);
-  int code = 0;
-  *policy = (struct lv_policy){.roots = root, .max_depth = max_depth};
-  if (root == NULL)
-    return no_memory(err);
-  code = lv_root_around(root, env, &leaf->file, leaf->path, &why);
-  code = add_root(policy, code, &why, err);
+  size_t mapped = lv_drives_count(env);
+  struct lv_root *root = calloc(1 + mapped + count, sizeof *root);
+  const char **drives = calloc(1 + mapped + count, sizeof *drives);
+  int code = root && drives ? 0 : no_memory(err);
+  *policy = (struct lv_policy){
+    .roots = root, .drives = drives, .max_depth = max_depth};
+  if (code == 0) {
+    code = lv_root_around(root, env, &leaf->file, leaf->path, &why);
+    code = add_root(policy, NULL, code, &why, err);
+  }
+  for (size_t i = 0; code == 0 && i < mapped; i++) {
+    root = &policy->roots[policy->count];
+    code = lv_drives_root(root, env, i, &why);
+    code = add_root(policy, env->drives->items[i].name, code, &why, err);
+  }
   for (size_t i = 0; code == 0 && i < count; i++) {
     root = &policy->roots[policy->count];
     code = lv_root_init(root, env, parents[i], &why);
-    code = add_root(policy, code, &why, err);
+    code = add_root(policy, NULL, code, &why, err);
   }
   if (code != 0)
     lv_policy_free(policy, env);
@@ -56,6 +67,7 @@ void lv_policy_free(struct lv_policy *policy, const struct lv_env *env) {
   for (size_t i = 0; i < policy->count; i++)
     lv_root_free(&policy->roots[i], env);
   free(policy->roots);
+  free(policy->drives);
   *policy = (struct lv_policy){0};
 }
 
@@ -68,6 +80,7 @@ struct name {
   char *path; /* absolute and plain */
   char code[5];
   enum rank rank;
+  bool any_case; /* on a drive */
 };
 
 /* A locator gives at most two, the name field two. */
@@ -77,11 +90,12 @@ struct names {
   struct name items[NAMES_MAX];
   size_t count;
   const char *folder; /* of the child */
+  const struct lv_policy *policy;
   bool no_memory;
 };
 
 static void add_name(struct names *names, const char *code, enum rank rank,
-                     const char *text) {
+                     bool any_case, const char *text) {
   struct name *name = &names->items[names->count];
   const char *last = lv_path_name(text);
   if (last[0] == '\0' || strcmp(last, ".") == 0 || strcmp(last, "..") == 0 ||
@@ -93,25 +107,65 @@ static void add_name(struct names *names, const char *code, enum rank rank,
     return;
   }
   name->rank = rank;
+  name->any_case = any_case;
   memcpy(name->code, code, 4);
   name->code[4] = '\0';
   names->count++;
 }
 
-/* A drive or a share is no place here. */
+/* A drive or a share: a place by the map alone. */
 static bool is_foreign(const char *text) {
   return strncmp(text, "\\\\", 2) == 0 || strncmp(text, "//", 2) == 0 ||
          (((text[0] | 32) >= 'a' && (text[0] | 32) <= 'z') &&
           text[1] == ':');
 }
 
-static void add_windows(struct names *names, const char *code, char *text) {
-  if (is_foreign(text))
+static const struct lv_root *drive_of(const struct lv_policy *policy,
+                                      const char *plain) {
+  size_t n = lv_winpath_root(plain);
+  for (size_t i = 0; i < policy->count; i++) {
+    const char *drive = policy->drives[i];
+    if (drive && lv_same_name(drive, strlen(drive), plain, n))
+      return &policy->roots[i];
+  }
+  return NULL;
+}
+
+/* "C:\vms\base.vhd", by the map: a path of the host.  What Windows would not
+ * take for such a path says nothing. */
+static void add_drive(struct names *names, const char *code,
+                      const char *text) {
+  const struct lv_root *root = NULL;
+  char *plain = NULL, *rest = NULL, *path = NULL;
+  if (lv_winpath_check(text, strlen(text), NULL) != 0)
     return;
+  plain = lv_winpath_join(NULL, text);
+  root = plain ? drive_of(names->policy, plain) : NULL;
+  if (root) {
+    rest = lv_winpath_rest(plain);
+    path = rest ? lv_root_path(root, rest) : NULL;
+  }
+  if (path && rest[0] != '\0')
+    add_name(names, code, ABSOLUTE, true, path);
+  names->no_memory |= plain == NULL || (root && path == NULL);
+  free(path);
+  free(rest);
+  free(plain);
+}
+
+static void add_windows(struct names *names, const char *code, char *text) {
+  bool is_absolute = false;
+  if (is_foreign(text)) {
+    if (lv_winpath_is(text, strlen(text)))
+      add_drive(names, code, text);
+    return;
+  }
   for (char *at = text; *at; at++)
     if (*at == '\\')
       *at = '/';
-  add_name(names, code, text[0] == '/' ? ABSOLUTE : RELATIVE, text);
+  is_absolute = text[0] == '/';
+  add_name(names, code, is_absolute ? ABSOLUTE : RELATIVE, !is_absolute,
+           text);
 }
 
 static int hex(char c) {
@@ -148,9 +202,9 @@ static void add_url(struct names *names, const char *code, char *text) {
   text += 7;
   if (strncmp(text, host, sizeof host - 1) == 0)
     text += sizeof host - 2;
-  add_name(names, code, URL, text);
+  add_name(names, code, URL, false, text);
   if (decode_percent(text))
-    add_name(names, code, URL, text);
+    add_name(names, code, URL, false, text);
 }
 
 static int add_locator(struct names *names, const struct lv_image *child,
@@ -189,7 +243,7 @@ static void add_field(struct names *names, const struct lv_image *child,
   for (const char *at = text; *at; at++)
     if (*at == '\\' || *at == '/')
       name = at + 1;
-  add_name(names, "\0\0\0", NAME, name); /* four: it has no code */
+  add_name(names, "\0\0\0", NAME, true, name); /* four: it has no code */
 }
 
 static int collect(struct names *names, const struct lv_image *child,
@@ -231,19 +285,30 @@ static bool is_missing(int code) {
 }
 
 /* How much a failed candidate says: the best one is told. */
+enum { WORTH_MOST = 6 };
+
 static int worth(int code) {
   if (is_missing(code))
     return 1;
   switch (code) {
   case LVHD_E_ACCESSDENIED:
     return 2;
-  case LVHD_VM_E_INVALID_HD_FILE:
+  case LVHD_E_INVALID_NAME: /* CASE_AMBIGUOUS */
     return 3;
-  case LVHD_VM_E_PARENT_CHILD_ID_MISMATCH:
+  case LVHD_VM_E_INVALID_HD_FILE:
     return 4;
-  default: /* not about this name: memory, descriptors, the device */
+  case LVHD_VM_E_PARENT_CHILD_ID_MISMATCH:
     return 5;
+  default: /* not about this name: memory, descriptors, the device */
+    return WORTH_MOST;
   }
+}
+
+/* A volume that cannot have such a name does not have it. */
+static int as_missing(int code, struct lvhd_error *err) {
+  if (code != 0 && (err->errnum == EINVAL || err->errnum == EILSEQ))
+    return lv_fail(err, LVHD_E_PATH_NOT_FOUND, LV_R_FILE_MISSING);
+  return code;
 }
 
 static int open_at(struct lv_image *parent, struct lv_env *env,
@@ -251,10 +316,8 @@ static int open_at(struct lv_image *parent, struct lv_env *env,
                    struct lvhd_error *err) {
   struct lv_file file = LV_FILE_INIT;
   char *path = NULL;
-  int code = lv_root_open(&file, env, root, rest, err);
-  /* A volume that cannot have such a name does not have it. */
-  if (code != 0 && (err->errnum == EINVAL || err->errnum == EILSEQ))
-    return lv_fail(err, LVHD_E_PATH_NOT_FOUND, LV_R_FILE_MISSING);
+  int code =
+    as_missing(lv_root_open(&file, env, root, rest, err), err);
   if (code != 0)
     return code;
   path = lv_root_path(root, rest);
@@ -267,18 +330,46 @@ static int open_at(struct lv_image *parent, struct lv_env *env,
   return code;
 }
 
+/* As it stands, beneath any root. */
+static int try_exactly(struct lv_image *parent, struct lv_env *env,
+                       const struct lv_policy *policy, const char *path,
+                       struct lvhd_error *err) {
+  int code = lv_fail(err, LVHD_E_ACCESSDENIED, LV_R_PARENT_OUTSIDE);
+  for (size_t i = 0; code != 0 && i < policy->count; i++) {
+    const char *rest = lv_root_rest(&policy->roots[i], path);
+    if (rest != NULL)
+      code = open_at(parent, env, &policy->roots[i], rest, err);
+  }
+  return code;
+}
+
+/* Beneath the drives, as Windows compares names.  The name is no more to be
+ * trusted than before: what it is called on the host is opened beneath the
+ * same root. */
+static int try_any_case(struct lv_image *parent, struct lv_env *env,
+                        const struct lv_policy *policy, const char *path,
+                        struct lvhd_error *err) {
+  int code = LVHD_E_PATH_NOT_FOUND;
+  for (size_t i = 0; is_missing(code) && i < policy->count; i++) {
+    const struct lv_root *root = &policy->roots[i];
+    const char *rest = policy->drives[i] ? lv_root_rest(root, path) : NULL;
+    char *match = NULL;
+    if (rest == NULL)
+      continue;
+    code = as_missing(lv_root_match(&match, env, root, rest, err), err);
+    if (code == 0)
+      code = open_at(parent, env, root, match, err);
+    free(match);
+  }
+  return code;
+}
+
 static int try_name(struct lv_image *parent, const struct lv_image *child,
                     struct lv_env *env, const struct lv_policy *policy,
                     const struct name *name, struct lvhd_error *err) {
-  int code = lv_fail(err, LVHD_E_ACCESSDENIED, LV_R_PARENT_OUTSIDE);
-  for (size_t i = 0; i < policy->count; i++) {
-    const char *rest = lv_root_rest(&policy->roots[i], name->path);
-    if (rest == NULL)
-      continue;
-    code = open_at(parent, env, &policy->roots[i], rest, err);
-    if (code == 0)
-      break;
-  }
+  int code = try_exactly(parent, env, policy, name->path, err);
+  if (is_missing(code) && name->any_case)
+    code = try_any_case(parent, env, policy, name->path, err);
   if (code == 0) {
     code = lv_parent_check(parent, child, err);
     if (code != 0)
@@ -316,7 +407,7 @@ static int try_names(struct lv_image *parent, const struct lv_image *child,
         return 0;
       }
       keep_best(best, &why);
-      if (worth(code) == 5)
+      if (worth(code) == WORTH_MOST)
         return code;
     }
   }
@@ -341,6 +432,7 @@ int lv_parent_open(struct lv_image *parent, const struct lv_image *child,
   int code = folder ? 0 : no_memory(&best);
   *parent = (struct lv_image)LV_IMAGE_INIT;
   names.folder = folder;
+  names.policy = policy;
   if (code == 0)
     code = collect(&names, child, env, &best);
   if (code == 0)

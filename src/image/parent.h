@@ -11,14 +11,16 @@
 #include "image/image.h"
 #include "io/root.h"
 
-/* Where parents may lie: the leaf's folder, then what the caller allows. */
+/* Where parents may lie: the leaf's folder, the mapped drives, then what the
+ * caller allows. */
 struct lv_policy {
   struct lv_root *roots;
+  const char **drives; /* of each root: how the map calls it, or NULL */
   size_t count;
   unsigned max_depth;
 };
 
-/* Entries of parents that do not exist are left out: nothing can lie there.
+/* Drives and parents that do not exist are left out: nothing can lie there.
  * So is the leaf's folder when the leaf is no longer in it. */
 int lv_policy_init(struct lv_policy *policy, struct lv_env *env,
                    const struct lv_image *leaf, const char *const *parents,
@@ -33,8 +35,10 @@ struct lv_found {
 
 /* Opens the parent of child: relative locators, absolute ones, MacX (as it
  * stands, then percent-decoded), the name field beside the child (big-, then
- * little-endian); each accepted only when the identifier matches.  Failure:
- * what the best candidate failed with. */
+ * little-endian); each accepted only when the identifier matches.  Drives and
+ * shares are found by the map.  Names of Windows and the name field, where
+ * nothing has them and they lie on a drive, may differ in case.  Failure: what
+ * the best candidate failed with. */
 int lv_parent_open(struct lv_image *parent, const struct lv_image *child,
                    struct lv_env *env, const struct lv_policy *policy,
                    struct lv_found *found, struct lvhd_error *err);

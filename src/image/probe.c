@@ -93,25 +93,37 @@ int lv_probe(struct lv_probe *probe, const struct lv_file *file,
 }
 
 /* A fixed disk has no copy: what looks like one is data of the guest. */
-static bool read_copy(struct lv_probe *probe, const struct lv_file *file,
-                      const struct lv_env *env) {
+static int read_copy(struct lv_probe *probe, bool *good,
+                     const struct lv_file *file, const struct lv_env *env,
+                     struct lvhd_error *err) {
   uint8_t bytes[LV_FOOTER_SIZE];
-  return file->st.st_size >= LV_FOOTER_SIZE &&
-         lv_file_read(file, env, bytes, sizeof bytes, 0, NULL) == 0 &&
-         lv_footer_decode(&probe->footer, bytes, NULL) == LV_R_NONE &&
-         probe->footer.type != LVHD_FIXED;
+  int code = 0;
+  *good = false;
+  if (file->st.st_size < LV_FOOTER_SIZE)
+    return 0;
+  code = lv_file_read(file, env, bytes, sizeof bytes, 0, err);
+  *good = code == 0 &&
+          lv_footer_decode(&probe->footer, bytes, NULL) == LV_R_NONE &&
+          probe->footer.type != LVHD_FIXED;
+  return code;
 }
 
 int lv_probe_any(struct lv_probe *probe, enum lvhd_footer *where,
                  const struct lv_file *file, const struct lv_env *env,
                  struct lvhd_error *err) {
   struct lvhd_error at_end = LVHD_ERROR_INIT;
-  int code = 0;
+  bool good = false;
+  int code = 0, copy = 0;
   memset(probe, 0, sizeof *probe);
   code = read_footer(probe, where, file, env, &at_end);
-  if ((at_end.reason == LV_R_FOOTER_MISSING ||
-       at_end.reason == LV_R_FOOTER_CHECKSUM) &&
-      read_copy(probe, file, env)) {
+  if (at_end.reason == LV_R_FOOTER_MISSING ||
+      at_end.reason == LV_R_FOOTER_CHECKSUM)
+    copy = read_copy(probe, &good, file, env, err);
+  if (copy != 0) { /* what is there may be good */
+    lvhd_error_clear(&at_end);
+    return copy;
+  }
+  if (good) {
     *where = LVHD_FOOTER_COPY;
     code = 0;
   }

@@ -23,6 +23,23 @@ static int fail(struct lvhd_error *err, int errnum, const char *call,
   return code;
 }
 
+/* EFBIG does not tell whose limit it was; the process's can be asked for. */
+static int fail_length(const struct lv_env *env, int errnum, const char *call,
+                       uint64_t offset, uint64_t end,
+                       struct lvhd_error *err) {
+  int code = fail(err, errnum, call, offset);
+  struct rlimit limit;
+  if (err == NULL || errnum != EFBIG ||
+      env->sys->getrlimit(env->sys, RLIMIT_FSIZE, &limit) != 0 ||
+      limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= end)
+    return code;
+  err->reason = LV_R_PROCESS_FILE_LIMIT;
+  err->has |= LVHD_HAS_EXPECTED | LVHD_HAS_ACTUAL;
+  err->expected = limit.rlim_cur;
+  err->actual = end;
+  return code;
+}
+
 #define EDIT_FLAGS (O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 
 /* An open file that we shall write: a regular one, and not protected. */
@@ -100,7 +117,8 @@ int lv_edit_write(const struct lv_file *file, const struct lv_env *env,
     if (got < 0 && saved == EINTR)
       continue;
     if (got <= 0)
-      return fail(err, saved, "pwritev", offset);
+      return fail_length(env, saved, "pwritev", offset,
+                         offset + iov.iov_len, err);
     iov.iov_base = (char *)iov.iov_base + got;
     iov.iov_len -= (size_t)got;
     offset += (uint64_t)got;
@@ -143,7 +161,8 @@ int lv_edit_truncate(const struct lv_file *file, const struct lv_env *env,
   do {
     done = sys->ftruncate(sys, file->fd, (off_t)length);
   } while (done != 0 && errno == EINTR);
-  return done == 0 ? 0 : fail(err, errno, "ftruncate", length);
+  return done == 0 ? 0
+                   : fail_length(env, errno, "ftruncate", length, length, err);
 }
 
 int lv_edit_flush(const struct lv_file *file, const struct lv_env *env,

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,8 @@
 #include "base/path.h"
 
 #define LINK_TRIES 4 /* the first, and three after a folder went away */
+#define LONG_WRITE (64u << 10) /* bytes; shorter ones reserve nothing */
+#define SEND (UINT64_C(8) << 20) /* bytes on their way to the disk at once */
 #define GONE (-1)    /* a folder went away: make the folders again */
 
 /* ---- 1 beginning ----------------------------------------------------- */
@@ -118,9 +121,49 @@ int lv_newfile_begin(struct lv_newfile *file, struct lv_env *env,
 
 /* ---- 2 writing ------------------------------------------------------- */
 
+/* ext4 looks for the place of each page as the page is written: to reserve a
+ * whole piece before it is written takes a quarter off the time of both.
+ * Only there: btrfs would not compress, NFS would ask its server. */
+void lv_newfile_much(struct lv_newfile *file, bool flushed) {
+  const struct lv_sys *sys = file->env->sys;
+  struct statfs st;
+  file->reserves = sys->fstatfs(sys, file->fd, &st) == 0 &&
+                   st.f_type == EXT4_SUPER_MAGIC;
+  file->sends = flushed;
+}
+
+/* What is to be written now, exactly: no hole is filled. */
+static void reserve_ahead(struct lv_newfile *file, const struct iovec *iov,
+                          int count, uint64_t offset) {
+  const struct lv_sys *sys = file->env->sys;
+  size_t n = 0;
+  for (int i = 0; i < count; i++)
+    n += iov[i].iov_len;
+  if (n >= LONG_WRITE &&
+      sys->fallocate(sys, file->fd, FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                     (off_t)n) != 0)
+    file->reserves = false; /* the write tells whether anything is wrong */
+}
+
+/* The disk works meanwhile; what fails there fails the flush.  A little is
+ * kept back, since what was written last may be written once more. */
+static void send_behind(struct lv_newfile *file, uint64_t end) {
+  const struct lv_sys *sys = file->env->sys;
+  uint64_t to = end - end % SEND;
+  if (to < file->sent + 2 * SEND)
+    return;
+  to -= SEND;
+  if (sys->send(sys, file->fd, (off_t)file->sent,
+                (off_t)(to - file->sent)) != 0)
+    file->sends = false;
+  file->sent = to;
+}
+
 int lv_newfile_write(struct lv_newfile *file, struct iovec *iov, int count,
                      uint64_t offset, struct lvhd_error *err) {
   const struct lv_sys *sys = file->env->sys;
+  if (file->reserves)
+    reserve_ahead(file, iov, count, offset);
   while (count > 0) {
     ssize_t n = sys->pwritev(sys, file->fd, iov, count, (off_t)offset);
     int saved = n < 0 ? errno : EIO;
@@ -139,6 +182,8 @@ int lv_newfile_write(struct lv_newfile *file, struct iovec *iov, int count,
       iov->iov_len -= (size_t)n;
     }
   }
+  if (file->sends)
+    send_behind(file, offset);
   return 0;
 }
 

@@ -38,6 +38,9 @@ struct lv_newfile {
   size_t made_from;   /* folders longer than this prefix of the path, up */
   size_t made_to;     /* to this one, were made by us */
   int64_t mtime;      /* seconds since 1970; once it is settled */
+  bool reserves;      /* long writes are preceded by a fallocate */
+  bool sends;         /* what lies behind is on its way to the disk: */
+  uint64_t sent;      /* up to here */
 };
 #define LV_NEWFILE_INIT {.fd = -1, .nearest = -1, .target = -1}
 
@@ -55,6 +58,10 @@ int lv_newfile_begin(struct lv_newfile *file, struct lv_env *env,
 /* Writes count pieces at offset, all of them.  iov is used up. */
 int lv_newfile_write(struct lv_newfile *file, struct iovec *iov, int count,
                      uint64_t offset, struct lvhd_error *err);
+
+/* Much will be written, from start to end, and flushed or not: makes that
+ * quicker where the volume has a way.  Nothing depends on it. */
+void lv_newfile_much(struct lv_newfile *file, bool flushed);
 
 /* Reserves `length` bytes.  E_NOTIMPL/NO_RESERVE where the volume cannot. */
 int lv_newfile_reserve(struct lv_newfile *file, uint64_t length,

@@ -102,6 +102,11 @@ static int real_fallocate(SYS, int fd, int mode, off_t offset,
   return fallocate(fd, mode, offset, length);
 }
 
+static int real_send(SYS, int fd, off_t offset, off_t length) {
+  (void)sys;
+  return sync_file_range(fd, offset, length, SYNC_FILE_RANGE_WRITE);
+}
+
 static int real_fsync(SYS, int fd) {
   (void)sys;
   return fsync(fd);
@@ -217,6 +222,7 @@ const struct lv_sys lv_sys_real = {
   .lseek = real_lseek,
   .ftruncate = real_ftruncate,
   .fallocate = real_fallocate,
+  .send = real_send,
   .fsync = real_fsync,
   .syncfs = real_syncfs,
   .fdatasync = real_fdatasync,

@@ -46,6 +46,8 @@ struct lv_sys {
   int (*ftruncate)(const struct lv_sys *, int fd, off_t length);
   int (*fallocate)(const struct lv_sys *, int fd, int mode, off_t offset,
                    off_t length);
+  int (*send)(const struct lv_sys *, int fd, off_t offset,
+              off_t length); /* sync_file_range: begun, not waited for */
   int (*fsync)(const struct lv_sys *, int fd);
   int (*syncfs)(const struct lv_sys *, int fd);
   int (*fdatasync)(const struct lv_sys *, int fd);

@@ -18,6 +18,7 @@
 
 void lv_create_clear(struct lv_create *c) {
   free((char *)(uintptr_t)c->opts.base);
+  free(c->windows);
   free((char *)(uintptr_t)c->opts.label);
   free(c->image);
   free(c->parent);
@@ -57,12 +58,16 @@ int lv_create_init(struct lv_create *c, struct lv_env *env,
   c->type = type;
   c->opts = *opts;
   c->opts.base = opts->base ? strdup(opts->base) : NULL;
+  c->opts.windows_parent = NULL;
   c->opts.label = opts->label ? strdup(opts->label) : NULL;
   c->image = copy_path(image, &c->opts.image_length);
-  if (type == LVHD_DIFFERENCING)
+  whole = c->image && (c->opts.base || !opts->base) &&
+          (c->opts.label || !opts->label);
+  if (type == LVHD_DIFFERENCING) {
     c->parent = copy_path(parent, &c->opts.parent_length);
-  whole = c->image && (c->parent || type != LVHD_DIFFERENCING) &&
-          (c->opts.base || !opts->base) && (c->opts.label || !opts->label);
+    c->windows = opts->windows_parent ? strdup(opts->windows_parent) : NULL;
+    whole = whole && c->parent && (c->windows || !opts->windows_parent);
+  }
   return whole ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
 }
 
@@ -221,12 +226,14 @@ static int write_bytes(struct lv_create *c, struct lv_look *look,
 
 /* ---- 3 the verb ------------------------------------------------------ */
 
-/* Which files the call was about, once, where the error leaves the verb. */
+/* Which files the call was about, once, where the error leaves the verb; a
+ * windows_parent that is at fault has been told. */
 static int tell_paths(const struct lv_create *c, int code,
                       struct lvhd_error *err) {
-  if (code != 0) {
+  if (code != 0 && err) {
     lv_error_path(err, c->image);
-    lv_error_parent(err, c->parent);
+    if (err->parent == NULL)
+      lv_error_parent(err, c->parent);
   }
   return code;
 }

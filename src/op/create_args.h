@@ -28,12 +28,14 @@ struct lv_create {
   struct lv_env *env;
   enum lvhd_type type;
   int64_t size;                    /* bytes; 0 for differencing disks */
-  struct lvhd_create_options opts; /* base, label: owned, or NULL */
+  struct lvhd_create_options opts; /* base, label: owned, or NULL;
+                                      windows_parent is below */
   char *image;  /* as given (with its length in opts), then joined */
   char *parent; /* the same; NULL but for differencing disks */
   bool converts; /* the size comes from a source: lv_create_size() */
   char *source;  /* convert: the other path of the call, where that is absolute:
                     a relative image starts from its folder; NULL */
+  char *windows; /* of a child: windows_parent, then plain; NULL: none */
   size_t relative_at; /* where in parent what was given begins; 0: absolute */
   char *twin; /* the name of the existing file that is the image in Windows'
                  eyes, its name differing in case only; else NULL */
@@ -67,6 +69,7 @@ struct lv_look {
   struct lv_plan plan;
   struct lv_volume volume;
   struct lv_written written; /* once it was */
+  bool unnamable; /* the parent has no name in Windows: LOCATOR_UNNAMABLE */
   bool exists; /* something is at the image's name (and keep was asked) */
 };
 

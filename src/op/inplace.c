@@ -50,6 +50,7 @@ int lv_inplace_init(struct lv_inplace *args, struct lv_env *env,
   int code = 0;
   args->env = env;
   args->opts = *opts;
+  args->opts.windows_parent = NULL; /* relink's own */
   args->opts.children_in = NULL;
   args->opts.children_in_count = 0;
   code = copy_list(&args->opts.parents, &args->opts.parent_count, env, err);

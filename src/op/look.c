@@ -19,6 +19,7 @@
 #include "io/drives.h"
 #include "io/lock.h"
 #include "op/create_args.h"
+#include "op/way.h"
 
 /* ---- 1 words --------------------------------------------------------- */
 
@@ -276,6 +277,8 @@ int lv_create_words(struct lv_create *c, struct lvhd_error *err) {
     code = check_size(c, err);
   if (code == 0)
     code = check_values(c, err);
+  if (code == 0)
+    code = lv_way_words(&c->windows, err);
   return code;
 }
 
@@ -451,7 +454,7 @@ static int look_folder(struct lv_create *c, struct lv_look *look,
 static int look_plan(struct lv_create *c, struct lv_look *look,
                      const uint8_t uuid[16], struct lvhd_error *err) {
   struct lv_plan_in in = {.type = c->type, .size = (uint64_t)c->size};
-  char *relative = NULL;
+  struct lv_way way = {0};
   int code = block_size(c, &in.block_size, err);
   if (code != 0)
     return code;
@@ -460,16 +463,20 @@ static int look_plan(struct lv_create *c, struct lv_look *look,
                                 ? c->opts.timestamp
                                 : c->env->sys->now(c->env->sys));
   if (c->type == LVHD_DIFFERENCING) {
-    relative = lv_path_relative(c->real_folder, c->real_parent);
-    if (relative == NULL)
-      return no_memory(err);
-    in.relative = relative;
+    code = lv_way_find(&way, c->env, c->real_folder, c->real_parent,
+                       c->windows, err);
+    if (code != 0)
+      return code;
+    in.relative = way.relative;
+    in.no_relative = way.no_relative;
+    in.windows = way.windows;
+    look->unnamable = way.unnamable;
     in.size = c->seen.size;
     memcpy(in.parent_uuid, c->seen.uuid, sizeof in.parent_uuid);
     in.parent_timestamp = lv_timestamp(look->parent.st.st_mtim.tv_sec);
   }
   code = lv_plan(&look->plan, &in, err);
-  free(relative);
+  lv_way_clear(&way);
   return c->type == LVHD_DIFFERENCING ? fail_parent(err, code) : code;
 }
 
@@ -544,6 +551,7 @@ static int look_once(struct lv_create *c, struct lv_look *look,
   int code = 0;
   look->parent = (struct lv_file)LV_FILE_INIT;
   look->folder = (struct lv_folder)LV_FOLDER_INIT;
+  look->unnamable = false;
   look->exists = false;
   if (c->relative_at != 0 && c->real_parent == NULL)
     code = look_folder(c, look, err);

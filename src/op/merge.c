@@ -72,8 +72,7 @@ struct work {
   struct lv_writer *writer;
   struct lv_change change;
   uint64_t skipped;  /* files that the search could not read */
-  bool time_lost;    /* of a file that was hung on the target */
-  uint64_t left_out; /* bytes of a locator that found no place */
+  struct lv_relinked told; /* of the files that were hung on the target */
 };
 
 static int no_memory(struct lvhd_error *err) {
@@ -316,7 +315,7 @@ static int check_kid(struct work *w, struct kid *kid,
       err, LVHD_VM_E_PARENT_MODIFIED, LV_R_PARENT_TIME,
       (uint64_t)((int64_t)image->header.parent_timestamp + LV_EPOCH),
       (uint64_t)((int64_t)now + LV_EPOCH));
-  return lv_relink_words(image->path, target->path, err);
+  return lv_relink_words(w->env, image->path, target->path, err);
 }
 
 static int take_kid(struct work *w, const char *path,
@@ -456,7 +455,7 @@ static int look(struct work *w, struct lvhd_error *err) {
     code = check_layers(w, err);
   for (size_t i = 0; code == 0 && i + 1 < w->target; i++)
     code = at_layer(w, i,
-                    lv_relink_words(w->chain.images[i].path,
+                    lv_relink_words(w->env, w->chain.images[i].path,
                                     target_of(w)->path, err),
                     err);
   if (code == 0)
@@ -543,9 +542,7 @@ static int hang(struct work *w, struct lv_image *image, bool time_alone,
   int code = time_alone
                ? lv_relink_time(&relink, image, mtime, err)
                : lv_relink_image(&relink, image, target_of(w), mtime, err);
-  w->time_lost |= relink.time_lost;
-  if (relink.left_out > w->left_out)
-    w->left_out = relink.left_out;
+  lv_relinked_add(&w->told, &relink.told);
   return at_kid(code, image->path, target_of(w), err);
 }
 
@@ -623,12 +620,7 @@ static int tell(struct work *w, struct lvhd_error *err) {
   if (w->skipped > 0)
     lv_finding(&base->facts->findings, LVHD_WARNING, LV_R_SEARCH_SKIPPED,
                LVHD_HAS_ACTUAL, 0, w->skipped, 0);
-  if (w->time_lost)
-    lv_finding(&base->facts->findings, LVHD_WARNING, LV_R_TIME_LOST, 0, 0, 0,
-               0);
-  if (w->left_out > 0)
-    lv_finding(&base->facts->findings, LVHD_NOTE, LV_R_LOCATOR_LEFT_OUT,
-               LVHD_HAS_ACTUAL, 0, w->left_out, 0);
+  lv_relinked_tell(&w->told, &base->facts->findings);
   lv_facts_done(base->facts);
   return 0;
 }

@@ -9,13 +9,14 @@
 
 #include "base/path.h"
 #include "base/utf.h"
+#include "format/locators.h"
 #include "io/drives.h"
 #include "op/create_args.h"
 
 struct lv_outcome {
   struct lvhd_info info;
   struct lvhd_locator locators[LV_LOCATORS];
-  struct lvhd_finding findings[2];
+  struct lvhd_finding findings[4];
   char text[];
 };
 
@@ -104,6 +105,16 @@ static void add_finding(struct lv_outcome *o, struct lvhd_finding finding) {
   o->findings[o->info.finding_count++] = finding;
 }
 
+static void left_out(struct lv_outcome *o, uint64_t limit, uint64_t bytes) {
+  if (bytes != 0)
+    add_finding(o, (struct lvhd_finding){
+                     .reason = LV_R_LOCATOR_LEFT_OUT,
+                     .severity = LVHD_NOTE,
+                     .has = LVHD_HAS_EXPECTED | LVHD_HAS_ACTUAL,
+                     .expected = limit,
+                     .actual = bytes});
+}
+
 int lv_outcome_new(struct lv_create *c, const struct lv_look *look,
                    struct lvhd_error *err) {
   const struct lv_plan *plan = &look->plan;
@@ -139,14 +150,12 @@ int lv_outcome_new(struct lv_create *c, const struct lv_look *look,
   info->free = look->written.free;
   info->lockable = look->volume.lockable;
   info->created = true;
-  if (plan->left_out != 0)
+  left_out(c->outcome, LV_LOCATOR_MAX, plan->w2ku_left_out);
+  left_out(c->outcome, LV_MACX_MAX, plan->macx_left_out);
+  if (look->unnamable)
     add_finding(c->outcome,
-                (struct lvhd_finding){.reason = LV_R_LOCATOR_LEFT_OUT,
-                                      .severity = LVHD_NOTE,
-                                      .has = LVHD_HAS_EXPECTED |
-                                             LVHD_HAS_ACTUAL,
-                                      .expected = LV_SLOT - 1,
-                                      .actual = plan->left_out});
+                (struct lvhd_finding){.reason = LV_R_LOCATOR_UNNAMABLE,
+                                      .severity = LVHD_NOTE});
   if (c->noted.reason != LV_R_NONE)
     add_finding(c->outcome, c->noted);
   return 0;

@@ -12,6 +12,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/bytes.h"
 #include "format/bitmap.h"
@@ -36,7 +37,7 @@ struct work {
   uint32_t unit;   /* what may be left out: a sector, or a page */
   unsigned shared; /* layers behind this one are the parent's, too */
   uint8_t *bytes;  /* of the piece */
-  uint8_t *others; /* of the same piece of the parent */
+  uint8_t *others; /* of the same piece of the parent; behind bytes */
   uint8_t *bits;   /* of the block, or of the pages of the piece */
   /* blocks */
   uint32_t block_size, bitmap_size;
@@ -337,6 +338,15 @@ static int pour_blocks(struct work *w, struct lv_written *written,
   return code;
 }
 
+/* Two pieces on one page of the processor's large ones, where it has any:
+ * copies from and to it take a tenth less. */
+static uint8_t *big_memory(void) {
+  uint8_t *bytes = aligned_alloc(2 * PIECE, 2 * PIECE);
+  if (bytes)
+    (void)madvise(bytes, 2 * PIECE, MADV_HUGEPAGE);
+  return bytes;
+}
+
 /* Of blocks only. */
 static bool get_block_memory(struct work *w) {
   uint64_t entries = w->plan->table_size / 4;
@@ -354,11 +364,10 @@ static bool get_block_memory(struct work *w) {
 
 static bool get_memory(struct work *w) {
   w->unit = is_plain(w) ? PAGE : LV_SECTOR;
-  w->bytes = malloc(PIECE);
-  if (w->pour->against)
-    w->others = malloc(PIECE);
-  if (w->bytes == NULL || (w->pour->against && w->others == NULL))
+  w->bytes = big_memory();
+  if (w->bytes == NULL)
     return false;
+  w->others = w->bytes + PIECE;
   if (!is_plain(w))
     return get_block_memory(w);
   w->bits = malloc(PIECE / PAGE / 8 + 1);
@@ -367,7 +376,6 @@ static bool get_memory(struct work *w) {
 
 static void free_memory(struct work *w) {
   free(w->bytes);
-  free(w->others);
   free(w->bits);
   free(w->table);
 }
@@ -385,6 +393,7 @@ int lv_pour(struct lv_pour *pour, const struct lv_create *c,
   look->written = (struct lv_written){.file_size = look->plan.file_size};
   if (pour->against)
     w.shared = lv_source_shared(pour->from, pour->against);
+  lv_newfile_much(file, c->opts.sync != LVHD_SYNC_NONE);
   if (!get_memory(&w))
     code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   else

@@ -12,16 +12,19 @@
 #include "base/uuid.h"
 #include "op/change.h"
 #include "op/inplace.h"
+#include "op/way.h"
 
 struct relink {
   struct lv_inplace in; /* first */
   char *parent;         /* absolute, as given */
+  char *windows;        /* windows_parent, then plain; NULL: the map's */
 };
 
 static void free_args(void *args) {
   struct relink *r = args;
   lv_inplace_clear(&r->in);
   free(r->parent);
+  free(r->windows);
   free(r);
 }
 
@@ -34,6 +37,11 @@ int lv_relink_args(void **out, struct lv_env *env, const char *child,
     code = lv_inplace_init(&r->in, env, child, opts, err);
   if (code == 0)
     code = lv_absolute_path(&r->parent, env, parent, err);
+  if (code == 0 && opts->windows_parent) {
+    r->windows = strdup(opts->windows_parent);
+    if (r->windows == NULL)
+      code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  }
   if (code != 0 && r)
     free_args(r);
   else
@@ -181,11 +189,7 @@ static int tell(struct relink *r, const struct lv_relink *how,
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   facts->info.parent_path = facts->parent_path;
   facts->info.parent_found = LVHD_FOUND_GIVEN;
-  if (how->left_out != 0)
-    lv_finding(&facts->findings, LVHD_NOTE, LV_R_LOCATOR_LEFT_OUT,
-               LVHD_HAS_ACTUAL, 0, how->left_out, 0);
-  if (how->time_lost)
-    lv_finding(&facts->findings, LVHD_WARNING, LV_R_TIME_LOST, 0, 0, 0, 0);
+  lv_relinked_tell(&how->told, &facts->findings);
   lv_facts_done(facts);
   return 0;
 }
@@ -199,9 +203,18 @@ static int lock(const struct lv_chain *chain, const struct relink *r,
   return fail_parent(err, code, child, chain->images[0].path);
 }
 
+static int prepare(void *args, struct lvhd_error *err) {
+  struct relink *r = args;
+  int code = lv_way_words(&r->windows, err);
+  if (code != 0)
+    lv_error_path(err, r->in.path);
+  return code;
+}
+
 static int run(void *args, struct lv_job *job, struct lvhd_error *err) {
   struct relink *r = args;
   struct lv_relink how = {.env = r->in.env,
+                          .windows = r->windows,
                           .sync = r->in.opts.sync,
                           .force = r->in.opts.force,
                           .job = job};
@@ -225,7 +238,7 @@ static int run(void *args, struct lv_job *job, struct lvhd_error *err) {
 
 const struct lv_verb lv_relink = {
   .name = "relink",
-  .prepare = lv_inplace_prepare,
+  .prepare = prepare,
   .run = run,
   .free = free_args,
   .kind = lv_inplace_kind,

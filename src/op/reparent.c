@@ -5,7 +5,7 @@
  * only in a file without such a place the old ones are overwritten, with what
  * stood there in the note.  Who may be the parent is the caller's to know.
  *
- *   1 the record   2 the places   3 the frame
+ *   1 the record   2 the places   3 the frame   4 what became of it
  */
 #include "op/relink.h"
 
@@ -14,11 +14,13 @@
 
 #include "base/bytes.h"
 #include "base/path.h"
+#include "base/findings.h"
 #include "base/uuid.h"
 #include "format/audit.h"
 #include "format/locators.h"
 #include "image/table.h"
 #include "io/edit.h"
+#include "op/way.h"
 
 /* ---- 1 the record ---------------------------------------------------- */
 
@@ -31,9 +33,12 @@ struct text {
   bool over; /* where an old text stands */
 };
 
+/* In the order of the header, and of the room that there is. */
+enum { W2RU, W2KU, MACX, TEXTS };
+
 struct record {
   struct lv_header header; /* as it is going to be */
-  struct text texts[2];    /* W2ru, MacX */
+  struct text texts[TEXTS];
 };
 
 static uint32_t padded(const struct text *text) {
@@ -41,44 +46,68 @@ static uint32_t padded(const struct text *text) {
 }
 
 /* The way from child to parent, two real paths. */
-static int relative_to(char **out, const char *child, const char *parent,
-                       struct lvhd_error *err) {
+static int find_way(struct lv_way *way, struct lv_env *env, const char *child,
+                    const char *parent, const char *windows,
+                    struct lvhd_error *err) {
   char *folder = lv_path_folder(child);
-  *out = folder ? lv_path_relative(folder, parent) : NULL;
+  int code = folder ? lv_way_find(way, env, folder, parent, windows, err)
+                    : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   free(folder);
-  return *out ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  return code;
 }
 
-static int word(struct record *record, uint64_t *left_out,
-                const char *relative, struct lvhd_error *err) {
-  struct text *w2ru = &record->texts[0], *macx = &record->texts[1];
-  size_t n = 0;
-  int code = 0;
-  w2ru->code = lv_w2ru;
-  macx->code = lv_macx;
-  memset(record->header.parent_name, 0, LV_NAME_FIELD);
-  code = lv_locator_name(relative, record->header.parent_name, err);
-  if (code == 0)
-    code = lv_locator_w2ru(relative, w2ru->bytes, &w2ru->length, err);
-  if (code != 0)
-    return code;
-  n = lv_locator_macx(relative, macx->bytes);
-  if (n > LV_MACX_MAX)
+/* A text of n bytes; those beyond the limit are left out. */
+static void set_length(struct text *text, size_t n, size_t limit,
+                       uint64_t *left_out) {
+  if (n > limit)
     *left_out = n;
   else
-    macx->length = (uint32_t)n;
+    text->length = (uint32_t)n;
+}
+
+/* The one that must find a place; NULL: there is no text at all. */
+static const struct text *first_text(const struct record *record) {
+  for (size_t i = 0; i < TEXTS; i++)
+    if (record->texts[i].length != 0)
+      return &record->texts[i];
+  return NULL;
+}
+
+static int word(struct record *record, struct lv_relinked *told,
+                const struct lv_way *way, struct lvhd_error *err) {
+  struct text *texts = record->texts;
+  int code = 0;
+  texts[W2RU].code = lv_w2ru;
+  texts[W2KU].code = lv_w2ku;
+  texts[MACX].code = lv_macx;
+  told->unnamable = way->unnamable;
+  memset(record->header.parent_name, 0, LV_NAME_FIELD);
+  code = lv_locator_name(way->relative, record->header.parent_name, err);
+  if (code == 0 && !way->no_relative)
+    code = lv_locator_w2ru(way->relative, texts[W2RU].bytes,
+                           &texts[W2RU].length, err);
+  if (code != 0)
+    return code;
+  if (way->windows)
+    set_length(&texts[W2KU], lv_locator_w2ku(way->windows, texts[W2KU].bytes),
+               LV_LOCATOR_MAX, &told->w2ku_left_out);
+  set_length(&texts[MACX], lv_locator_macx(way->relative, texts[MACX].bytes),
+             LV_MACX_MAX, &told->macx_left_out);
+  if (first_text(record) == NULL)
+    return lv_fail_range(err, LVHD_E_BUFFER_OVERFLOW, LV_R_LOCATOR_TOO_LONG,
+                         LV_MACX_MAX, told->macx_left_out);
   return 0;
 }
 
-int lv_relink_words(const char *child, const char *parent,
+int lv_relink_words(struct lv_env *env, const char *child, const char *parent,
                     struct lvhd_error *err) {
   struct record record = {0};
-  char *relative = NULL;
-  uint64_t left_out = 0;
-  int code = relative_to(&relative, child, parent, err);
+  struct lv_relinked told = {0};
+  struct lv_way way = {0};
+  int code = find_way(&way, env, child, parent, NULL, err);
   if (code == 0)
-    code = word(&record, &left_out, relative, err);
-  free(relative);
+    code = word(&record, &told, &way, err);
+  lv_way_clear(&way);
   return code;
 }
 
@@ -181,7 +210,7 @@ static void place_free(struct record *record, const struct lv_head *fixed,
   head.end = head_end(s);
   for (size_t i = 0; i < LV_LOCATORS; i++)
     lv_head_take(&head, s->old[i].from, s->old[i].to - s->old[i].from);
-  for (size_t i = 0; i < 2; i++) {
+  for (size_t i = 0; i < TEXTS; i++) {
     struct text *text = &record->texts[i];
     text->placed =
       text->length != 0 && lv_head_place(&head, padded(text), &text->at);
@@ -192,10 +221,10 @@ static void place_free(struct record *record, const struct lv_head *fixed,
 static void place_over(struct record *record, struct lv_head *fixed,
                        const struct survey *s) {
   fixed->end = s->child->data_end;
-  for (size_t i = 0; i < 2; i++)
+  for (size_t i = 0; i < TEXTS; i++)
     if (record->texts[i].placed)
       lv_head_take(fixed, record->texts[i].at, padded(&record->texts[i]));
-  for (size_t k = 0; k < 2 * LV_LOCATORS; k++) {
+  for (size_t k = 0; k < TEXTS * LV_LOCATORS; k++) {
     struct text *text = &record->texts[k / LV_LOCATORS];
     const struct space *old = &s->old[k % LV_LOCATORS];
     uint64_t at = lv_round_up(old->from, LV_SECTOR);
@@ -232,7 +261,7 @@ static int place(struct record *record, const struct lv_image *child,
                  struct lv_relink *relink, struct lvhd_error *err) {
   struct lv_head fixed = {0}, before;
   struct survey s;
-  const struct text *macx = &record->texts[1];
+  const struct text *must = first_text(record);
   int code = survey(&s, child, relink, err);
   if (code == 0)
     code = take_fixed(&fixed, child, relink->env, err);
@@ -242,11 +271,13 @@ static int place(struct record *record, const struct lv_image *child,
   before = fixed;
   before.end = child->data_end;
   place_over(record, &fixed, &s);
-  if (!record->texts[0].placed)
+  if (!must->placed)
     return lv_fail_range(err, LVHD_E_BUFFER_OVERFLOW, LV_R_LOCATOR_TOO_LONG,
-                         room_for(&before, &s), record->texts[0].length);
-  if (!macx->placed && macx->length != 0)
-    relink->left_out = macx->length;
+                         room_for(&before, &s), must->length);
+  if (!record->texts[W2KU].placed && record->texts[W2KU].length != 0)
+    relink->told.w2ku_left_out = record->texts[W2KU].length;
+  if (!record->texts[MACX].placed && record->texts[MACX].length != 0)
+    relink->told.macx_left_out = record->texts[MACX].length;
   return 0;
 }
 
@@ -254,7 +285,7 @@ static int place(struct record *record, const struct lv_image *child,
 static void fill_locators(struct record *record) {
   struct lv_locator_entry *entry = record->header.locators;
   memset(entry, 0, sizeof record->header.locators);
-  for (size_t i = 0; i < 2; i++) {
+  for (size_t i = 0; i < TEXTS; i++) {
     const struct text *text = &record->texts[i];
     if (!text->placed)
       continue;
@@ -284,7 +315,7 @@ static int save_all(struct lv_change *change, const struct record *record,
                   &old, err);
   if (code == 0)
     memcpy(header, old, LV_HEADER_SIZE);
-  for (size_t i = 0; code == 0 && i < 2; i++)
+  for (size_t i = 0; code == 0 && i < TEXTS; i++)
     if (record->texts[i].over)
       code = save(change, record->texts[i].at, padded(&record->texts[i]),
                   &old, err);
@@ -296,7 +327,7 @@ static int write_texts(const struct lv_change *change,
   const struct lv_file *file = &change->image->file;
   bool any = false;
   int code = 0;
-  for (size_t i = 0; code == 0 && i < 2; i++) {
+  for (size_t i = 0; code == 0 && i < TEXTS; i++) {
     const struct text *text = &record->texts[i];
     if (!text->placed)
       continue;
@@ -346,7 +377,7 @@ static int write_record(struct lv_relink *relink, struct lv_image *child,
     lv_change_abandon(&change);
     return code;
   }
-  relink->time_lost = change.time_lost;
+  relink->told.time_lost = change.time_lost;
   child->header = now;
   return 0;
 }
@@ -355,19 +386,19 @@ int lv_relink_image(struct lv_relink *relink, struct lv_image *child,
                     const struct lv_image *parent, int64_t mtime,
                     struct lvhd_error *err) {
   struct record record = {.header = child->header};
-  char *relative = NULL;
+  struct lv_way way = {0};
   int code = 0;
-  relink->left_out = 0;
-  relink->time_lost = false;
+  relink->told = (struct lv_relinked){0};
   if (lv_uuid_is_nil(parent->footer.uuid)) {
     code = lv_fail(err, LVHD_VM_E_INVALID_HD_FILE, LV_R_UUID_MALFORMED);
     if (err)
       err->has |= LVHD_AT_PARENT;
   }
   if (code == 0)
-    code = relative_to(&relative, child->path, parent->path, err);
+    code = find_way(&way, relink->env, child->path, parent->path,
+                    relink->windows, err);
   if (code == 0)
-    code = word(&record, &relink->left_out, relative, err);
+    code = word(&record, &relink->told, &way, err);
   if (code == 0)
     code = place(&record, child, relink, err);
   if (code == 0) {
@@ -380,7 +411,7 @@ int lv_relink_image(struct lv_relink *relink, struct lv_image *child,
     lv_error_path(err, child->path);
     lv_error_parent(err, parent->path);
   }
-  free(relative);
+  lv_way_clear(&way);
   return code;
 }
 
@@ -388,8 +419,7 @@ int lv_relink_time(struct lv_relink *relink, struct lv_image *child,
                    int64_t mtime, struct lvhd_error *err) {
   struct record record = {.header = child->header};
   int code = 0;
-  relink->left_out = 0;
-  relink->time_lost = false;
+  relink->told = (struct lv_relinked){0};
   if (child->header.parent_timestamp == lv_timestamp(mtime))
     return 0;
   record.header.parent_timestamp = lv_timestamp(mtime);
@@ -397,4 +427,29 @@ int lv_relink_time(struct lv_relink *relink, struct lv_image *child,
   if (code != 0)
     lv_error_path(err, child->path);
   return code;
+}
+
+/* ---- 4 what became of it --------------------------------------------- */
+
+void lv_relinked_add(struct lv_relinked *sum, const struct lv_relinked *one) {
+  sum->time_lost |= one->time_lost;
+  sum->unnamable |= one->unnamable;
+  if (one->w2ku_left_out > sum->w2ku_left_out)
+    sum->w2ku_left_out = one->w2ku_left_out;
+  if (one->macx_left_out > sum->macx_left_out)
+    sum->macx_left_out = one->macx_left_out;
+}
+
+void lv_relinked_tell(const struct lv_relinked *told,
+                      struct lv_findings *findings) {
+  if (told->w2ku_left_out != 0)
+    lv_finding(findings, LVHD_NOTE, LV_R_LOCATOR_LEFT_OUT, LVHD_HAS_ACTUAL, 0,
+               told->w2ku_left_out, 0);
+  if (told->macx_left_out != 0)
+    lv_finding(findings, LVHD_NOTE, LV_R_LOCATOR_LEFT_OUT, LVHD_HAS_ACTUAL, 0,
+               told->macx_left_out, 0);
+  if (told->unnamable)
+    lv_finding(findings, LVHD_NOTE, LV_R_LOCATOR_UNNAMABLE, 0, 0, 0, 0);
+  if (told->time_lost)
+    lv_finding(findings, LVHD_WARNING, LV_R_TIME_LOST, 0, 0, 0, 0);
 }
