@@ -337,15 +337,19 @@ rooms:
 # ---- installing --------------------------------------------------------
 
 INSTALL ?= install
+LUA_DIRS = lvhd lvhd/virtualserver
 .PHONY: install uninstall clean help
 install: all
-	$(INSTALL) -d "$(DESTDIR)$(INST_LUADIR)/lvhd" "$(DESTDIR)$(INST_LIBDIR)/lvhd"
-	$(INSTALL) -m 644 lvhd/*.lua "$(DESTDIR)$(INST_LUADIR)/lvhd"
+	$(INSTALL) -d $(LUA_DIRS:%="$(DESTDIR)$(INST_LUADIR)/%") \
+	  "$(DESTDIR)$(INST_LIBDIR)/lvhd"
+	for d in $(LUA_DIRS); do $(INSTALL) -m 644 $$d/*.lua \
+	  "$(DESTDIR)$(INST_LUADIR)/$$d" || exit 1; done
 	$(INSTALL) -m 755 $(CORE) "$(DESTDIR)$(INST_LIBDIR)/lvhd/core.so"
 uninstall:
-	rm -f $(patsubst %,"$(DESTDIR)$(INST_LUADIR)/%",$(wildcard lvhd/*.lua)) \
-	  "$(DESTDIR)$(INST_LIBDIR)/lvhd/core.so"
-	-rmdir "$(DESTDIR)$(INST_LUADIR)/lvhd" "$(DESTDIR)$(INST_LIBDIR)/lvhd" \
+	rm -f $(patsubst %,"$(DESTDIR)$(INST_LUADIR)/%",$(wildcard \
+	  $(LUA_DIRS:%=%/*.lua))) "$(DESTDIR)$(INST_LIBDIR)/lvhd/core.so"
+	-rmdir "$(DESTDIR)$(INST_LUADIR)/lvhd/virtualserver" \
+	  "$(DESTDIR)$(INST_LUADIR)/lvhd" "$(DESTDIR)$(INST_LIBDIR)/lvhd" \
 	  2>/dev/null
 clean:
 	rm -rf build

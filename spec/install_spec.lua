@@ -47,6 +47,9 @@ local info = lvhd.create_differencing(folder .. "/child.vhd",
 assert(info.parent.path == folder .. "/base.vhd")
 local ok, err = pcall(lvhd.create_dynamic, folder .. "/base.vhd", "64 MiB")
 assert(not ok and err.name == "E_ALREADY_EXISTS")
+local vs = require "lvhd.virtualserver".with {}
+  .CreateObject("VirtualServer.Application")
+assert(vs:GetHardDisk(folder .. "/child.vhd").Type == vs.vmDiskType_Differencing)
 print(package.searchpath("lvhd", package.path),
   package.searchpath("lvhd.core", package.cpath), info.size)
 ]])
@@ -67,7 +70,7 @@ describe("make install #nosan", function()
       q(tree), CLEAN, q(stage))
     run(make .. "-j2 install" .. QUICK)
     local expected = { ["opt/lua/lib/lua/5.4/lvhd/core.so"] = true }
-    for path in run("ls lvhd/*.lua"):gmatch("[^\n]+") do
+    for path in run("ls lvhd/*.lua lvhd/*/*.lua"):gmatch("[^\n]+") do
       expected["opt/lua/share/lua/5.4/" .. path] = true
     end
     assert.same(expected, files(stage))
