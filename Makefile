@@ -145,8 +145,8 @@ $(CTESTS): $(B)/spec/%: $(B)/obj/spec/c/%.o $(FUZZLIB) $(ENGINE)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(WRAP)
-# test_hostile counts what is allocated.
-$(B)/spec/test_hostile: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
+# test_hostile and test_drives count what is allocated.
+$(B)/spec/test_hostile $(B)/spec/test_drives: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
   %,--wrap=%,malloc calloc realloc free strdup strndup))
 comma := ,
 space := $(subst ,, )

@@ -312,7 +312,7 @@ row("CreateDynamicVirtualHardDisk", "S_OK", "2,088,959 MB", "task", function(w)
   return w.vs:CreateDynamicVirtualHardDisk(w:path(NEW), 2088959)
 end)
 
-row("CreateFixedVirtualHardDisk", "E_DISK_FULL", "more than is free", "task",
+row("CreateFixedVirtualHardDisk", "E_DISK_FULL", "more than is free", "call",
   function(w)
     return function(volume)
       return volume(FULL_TMPFS, function()

@@ -85,20 +85,59 @@ describe("a volume with less than 8 MB free #root", function()
     end)
   end)
 
-  it("becomes E_DISK_FULL when it runs out midway", function()
+  it("is E_DISK_FULL where less is free than is to be written", function()
     on_volume("-t tmpfs -o size=16m tmpfs", function(folder)
       for _, how in ipairs{ "zero", "reserve" } do
-        for _, opts in ipairs{ { allocate = how },
-          { allocate = how, preflight = false } } do
+        for _, preflight in ipairs{ true, false } do
           expect.unchanged(folder, function()
-            local err = expect.late("E_DISK_FULL", nil, engine.create_fixed,
-              engine, folder .. "/new/a.vhd", 64 * MiB, opts)
-            assert.equal("ENOSPC", err.errname)
+            local err = expect.fails("E_DISK_FULL", "VOLUME_FULL", function()
+              engine:create_fixed(folder .. "/new/a.vhd", 64 * MiB,
+                { allocate = how, preflight = preflight }):wait()
+            end)
+            assert.equal(64 * MiB + 512, err.expected)
           end)
-          assert.is_true(test.statfs(folder).free > 15 * MiB)
         end
       end
     end)
+  end)
+end)
+
+describe("a disk that would fill the volume", function()
+  -- More than is free, less than a file can have; nothing of it is allocated.
+  local function too_large(allocate, more)
+    local free = engine:create_dynamic(dir .. "/a.vhd", "3MB"):wait().free
+    local size = (free // MiB + 1024) * MiB
+    if size >= 2088960 * MiB then
+      pending("the volume is larger than a disk can be")
+    end
+    local opts = { allocate = allocate }
+    for key, value in pairs(more or {}) do
+      opts[key] = value
+    end
+    local system = test.system()
+    local err = expect.fails("E_DISK_FULL", "VOLUME_FULL", function()
+      local own <close> = lvhd.engine{ system = system:pointer(),
+        sync = "none" }
+      own:create_fixed(dir .. "/b.vhd", size, opts):wait()
+    end)
+    assert.equal(size + 512, err.expected)
+    assert.is_true(err.actual < size)
+    assert.is_nil(io.open(dir .. "/b.vhd"))
+    for _, call in ipairs(system:log()) do
+      assert.is_false(call.call == "fallocate" or call.call == "pwritev")
+    end
+  end
+
+  it("is E_DISK_FULL before anything is reserved", function()
+    too_large("reserve")
+    os.remove(dir .. "/a.vhd")
+    too_large("reserve", { preflight = false })
+  end)
+
+  it("is E_DISK_FULL before zeros are written", function()
+    too_large("zero")
+    os.remove(dir .. "/a.vhd")
+    too_large("zero", { preflight = false })
   end)
 end)
 

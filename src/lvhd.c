@@ -104,14 +104,19 @@ static int check_options(const struct lvhd_engine_options *opts,
 /* Once the drives are known. */
 static int check_base(const lvhd_engine *engine, struct lvhd_error *err) {
   const char *base = engine->base;
+  int code = 0;
   if (base == NULL)
     return 0;
   if (lv_is_windows(&engine->env, base))
-    return lv_winpath_check(base, strlen(base), err);
-  if (base[0] != '/')
-    return lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_BASE_RELATIVE);
-  return lv_path_check(base, strlen(base),
-                       engine->opts.host_names == LVHD_YES, err);
+    code = lv_winpath_check(base, strlen(base), err);
+  else if (base[0] != '/')
+    code = lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_BASE_RELATIVE);
+  else
+    code = lv_path_check(base, strlen(base),
+                         engine->opts.host_names == LVHD_YES, err);
+  if (code != 0)
+    lv_error_path(err, base);
+  return code;
 }
 
 static bool copy_strings(char ***out, const char *const **list,
@@ -180,6 +185,8 @@ int lvhd_engine_new(lvhd_engine **out, const struct lvhd_engine_options *opts,
     code = lv_pool_init(&engine->pool, thread_count(engine->opts.threads),
                         engine_clock, &engine->env, engine_destroy, err);
   if (code != 0) {
+    if (err)
+      err->op = "engine";
     free_engine(engine);
     return code;
   }

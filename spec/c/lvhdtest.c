@@ -65,7 +65,7 @@ struct call {
   unsigned flags;
 };
 
-enum action { ACT_FAIL, ACT_SHORT, ACT_HOLD, ACT_RMDIR };
+enum action { ACT_FAIL, ACT_SHORT, ACT_HOLD, ACT_RMDIR, ACT_SWAP };
 enum kind { KIND_ANY, KIND_FILE, KIND_FOLDER };
 
 /* A rule applies to the calls number skip+1 ... skip+times that match. */
@@ -83,6 +83,7 @@ struct rule {
   uint64_t bytes;  /* ACT_SHORT: the most it moves */
   unsigned held;   /* ACT_HOLD: callers waiting */
   char folder[192]; /* ACT_RMDIR: goes away just before the call */
+  char other[192];  /* ACT_SWAP: just before the call changes places with it */
 };
 #define RULES 16
 
@@ -91,7 +92,7 @@ struct entry {
   int fd, errnum;
   unsigned flags;
   int64_t offset, length, result;
-  char path[192], to[192], at[192];
+  char path[192], to[192], at[192], opened[192];
 };
 #define LOG_MAX 100000
 
@@ -205,6 +206,8 @@ static struct verdict enter(struct table *t, const struct call *c) {
       v.bytes = r->bytes;
     } else if (r->action == ACT_RMDIR) {
       rmdir(r->folder);
+    } else if (r->action == ACT_SWAP) {
+      renameat2(AT_FDCWD, r->folder, AT_FDCWD, r->other, RENAME_EXCHANGE);
     } else if (v.errnum == 0) {
       v.errnum = r->errnum;
       v.done = r->done || c->which == CALL_close;
@@ -234,6 +237,7 @@ static struct entry *log_slot(struct table *t) {
 
 static void log_call(struct table *t, const struct call *c, const char *at,
                      int64_t result, int errnum) {
+  bool opens = c->which == CALL_openat || c->which == CALL_openat2;
   struct entry *e;
   pthread_mutex_lock(&t->lock);
   e = log_slot(t);
@@ -248,6 +252,7 @@ static void log_call(struct table *t, const struct call *c, const char *at,
     copy_text(e->path, sizeof e->path, c->path);
     copy_text(e->to, sizeof e->to, c->to);
     copy_text(e->at, sizeof e->at, at);
+    fd_text(e->opened, sizeof e->opened, opens ? (int)result : -1);
   }
   pthread_mutex_unlock(&t->lock);
 }
@@ -626,7 +631,8 @@ static enum which which_of(lua_State *L, const char *name) {
 static void check_keys(lua_State *L) {
   static const char *const known[] = {"call",  "nth",   "times", "errno",
                                       "bytes", "path",  "flags", "kind",
-                                      "done",  "at",    "folder", NULL};
+                                      "done",  "at",    "folder", "other",
+                                      NULL};
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_pushnil(L);
   while (lua_next(L, 2) != 0) {
@@ -658,6 +664,7 @@ static struct rule read_rule(lua_State *L, enum action action,
            : strcmp(kind, "folder") == 0 ? KIND_FOLDER
                                          : KIND_ANY;
   copy_text(r.folder, sizeof r.folder, opt_text(L, "folder", ""));
+  copy_text(r.other, sizeof r.other, opt_text(L, "other", ""));
   r.done = opt_bool(L, "done");
   r.bytes = (uint64_t)opt_number(L, "bytes", 0);
   if (action == ACT_FAIL)
@@ -704,6 +711,12 @@ static int l_hold(lua_State *L) {
  * removes that (empty) folder, once unless times says otherwise. */
 static int l_rmdir(lua_State *L) {
   return add_rule(L, ACT_RMDIR, 1);
+}
+
+/* system:swap{ call, folder, other, ... } -> rule; just before the call
+ * somebody exchanges these two names, once unless times says otherwise. */
+static int l_swap(lua_State *L) {
+  return add_rule(L, ACT_SWAP, 1);
 }
 
 /* system:drop([rule]): the rule, or all rules, are gone; who was held goes
@@ -781,11 +794,12 @@ static void set_number(lua_State *L, const char *key, int64_t n) {
 }
 
 static void push_entry(lua_State *L, const struct entry *e) {
-  lua_createtable(L, 0, 10);
+  lua_createtable(L, 0, 11);
   set_text(L, "call", call_names[e->which]);
   set_text(L, "path", e->path);
   set_text(L, "to", e->to);
   set_text(L, "at", e->at);
+  set_text(L, "opened", e->opened);
   set_number(L, "fd", e->fd);
   set_number(L, "flags", e->flags);
   set_number(L, "offset", e->offset);
@@ -799,7 +813,8 @@ static void push_entry(lua_State *L, const struct entry *e) {
 
 /* system:log() -> list of { call, path, to, at, fd, flags, offset, length,
  * result, errno } in the order in which the calls ended; `at` is what the
- * descriptor (or the folder of a path, of `to`) was. */
+ * descriptor (or the folder of a path, of `to`) was, `opened` what one that a
+ * call has opened is. */
 static int l_log(lua_State *L) {
   struct table *t = check_table(L);
   struct entry *copy;
@@ -863,7 +878,8 @@ static int l_set(lua_State *L) {
 
 static const luaL_Reg system_methods[] = {
     {"pointer", l_pointer}, {"fail", l_fail},     {"short", l_short},
-    {"hold", l_hold},       {"rmdir", l_rmdir},   {"drop", l_drop},
+    {"hold", l_hold},       {"rmdir", l_rmdir},   {"swap", l_swap},
+    {"drop", l_drop},
     {"await", l_await},     {"count", l_count},   {"log", l_log},
     {"forget", l_forget},   {"set", l_set},       {NULL, NULL}};
 

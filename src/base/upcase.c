@@ -129,7 +129,7 @@ bool lv_same_name(const char *a, size_t a_length, const char *b,
     uint32_t x, y;
     size_t m = lv_utf8_take(a, a_length, &x);
     size_t n = lv_utf8_take(b, b_length, &y);
-    if (m == 0 || n == 0 || lv_upcase(x) != lv_upcase(y))
+    if (m == 0 || n == 0 || (x != y && lv_upcase(x) != lv_upcase(y)))
       return false;
     /* The two may differ in length: U+0131 becomes the letter I. */
     a += m, a_length -= m;

@@ -196,12 +196,13 @@ int lv_image_adopt(struct lv_image *image, struct lv_env *env,
 }
 
 static int open_once(struct lv_image *image, struct lv_env *env,
-                     const char *path, struct lvhd_error *err) {
+                     const char *path, bool again, struct lvhd_error *err) {
   struct lv_file file = LV_FILE_INIT;
   char *real = NULL;
   int code = 0;
   *image = (struct lv_image)LV_IMAGE_INIT;
-  code = lv_file_open(&file, env, path, err);
+  code = again ? lv_file_again(&file, env, path, err)
+               : lv_file_open(&file, env, path, err);
   if (code == 0)
     code = lv_real_path(&real, env, file.fd, path, file.real, LV_STEP_FILE,
                         err);
@@ -216,13 +217,13 @@ static int open_once(struct lv_image *image, struct lv_env *env,
  * the next. */
 #define OPENINGS 3
 
-int lv_image_open(struct lv_image *image, struct lv_env *env,
-                  const char *path, struct lvhd_error *err) {
+static int open_image(struct lv_image *image, struct lv_env *env,
+                      const char *path, bool again, struct lvhd_error *err) {
   struct lvhd_error why = LVHD_ERROR_INIT;
   int code = 0;
   for (int i = 0; i < OPENINGS; i++) {
     lvhd_error_clear(&why);
-    code = open_once(image, env, path, &why);
+    code = open_once(image, env, path, again, &why);
     if (code == 0 || why.reason != LV_R_FILE_CUT)
       break;
   }
@@ -233,6 +234,16 @@ int lv_image_open(struct lv_image *image, struct lv_env *env,
     lvhd_error_clear(&why);
   }
   return code;
+}
+
+int lv_image_open(struct lv_image *image, struct lv_env *env,
+                  const char *path, struct lvhd_error *err) {
+  return open_image(image, env, path, false, err);
+}
+
+int lv_image_again(struct lv_image *image, struct lv_env *env,
+                   const char *real, struct lvhd_error *err) {
+  return open_image(image, env, real, true, err);
 }
 
 void lv_image_close(struct lv_image *image, const struct lv_env *env) {

@@ -33,6 +33,10 @@ struct lv_image {
 int lv_image_open(struct lv_image *image, struct lv_env *env,
                   const char *path, struct lvhd_error *err);
 
+/* The same by its real path, which is found again as lv_open_real() does. */
+int lv_image_again(struct lv_image *image, struct lv_env *env,
+                   const char *real, struct lvhd_error *err);
+
 /* Takes an open file, on failure too.  `path` is real and is copied. */
 int lv_image_adopt(struct lv_image *image, struct lv_env *env,
                    struct lv_file *file, const char *path,

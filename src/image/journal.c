@@ -189,6 +189,7 @@ int lv_journal_look(struct lv_journal *journal, enum lv_journal_state *state,
                     struct lvhd_error *err) {
   struct lv_file note = LV_FILE_INIT;
   char name[NAME_MAX + 1], whole[PATH_MAX];
+  const char *call = NULL;
   size_t folder = (size_t)(lv_path_name(path) - path);
   int code = 0;
   *journal = (struct lv_journal){0};
@@ -198,10 +199,10 @@ int lv_journal_look(struct lv_journal *journal, enum lv_journal_state *state,
     return 0;
   memcpy(whole, path, folder);
   strcpy(whole + folder, name);
-  note.fd = lv_openat(env->sys, AT_FDCWD, whole,
-                      O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |
-                        O_CLOEXEC,
-                      0);
+  note.fd = lv_open_real(env, whole,
+                         O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |
+                           O_CLOEXEC,
+                         &call);
   if (note.fd < 0) {
     int saved = errno;
     if (saved == ENOENT || saved == ENOTDIR)
@@ -210,7 +211,7 @@ int lv_journal_look(struct lv_journal *journal, enum lv_journal_state *state,
     return saved == ELOOP || saved == ENXIO || saved == EACCES ||
                saved == EPERM
              ? 0
-             : lv_fail_errno(err, LV_STEP_FILE, saved, "openat");
+             : lv_fail_errno(err, LV_STEP_FILE, saved, call);
   }
   *state = LV_JOURNAL_FOREIGN;
   if (env->sys->fstat(env->sys, note.fd, &note.st) == 0 &&
@@ -231,17 +232,29 @@ static int open_beside(struct lv_folder *folder, struct lv_env *env,
                        bool *elsewhere, struct lvhd_error *err) {
   char *folder_path = lv_path_folder(path);
   struct stat st;
-  int code = folder_path ? lv_folder_open(folder, env, folder_path, err)
+  int code = folder_path ? lv_folder_of(folder, env, folder_path, err)
                          : no_memory(err);
-  *elsewhere =
-    code == 0 &&
-    (folder->missing ||
-     env->sys->fstatat(env->sys, folder->fd, lv_path_name(path), &st,
-                       AT_SYMLINK_NOFOLLOW) != 0 ||
-     st.st_dev != file->st.st_dev || st.st_ino != file->st.st_ino);
-  if (*elsewhere)
-    lv_folder_close(folder, env);
   free(folder_path);
+  /* a link has come into the path */
+  *elsewhere = code == LVHD_E_ACCESSDENIED && err &&
+               err->reason == LV_R_OUTSIDE_DRIVE;
+  if (*elsewhere)
+    lvhd_error_clear(err);
+  if (code != 0)
+    return *elsewhere ? 0 : code;
+  if (folder->missing) {
+    *elsewhere = true;
+  } else if (env->sys->fstatat(env->sys, folder->fd, lv_path_name(path), &st,
+                               AT_SYMLINK_NOFOLLOW) == 0) {
+    *elsewhere =
+      st.st_dev != file->st.st_dev || st.st_ino != file->st.st_ino;
+  } else {
+    *elsewhere = errno == ENOENT;
+    if (!*elsewhere)
+      code = lv_fail_errno(err, LV_STEP_INPLACE, errno, "fstatat");
+  }
+  if (code != 0 || *elsewhere)
+    lv_folder_close(folder, env);
   return code;
 }
 

@@ -125,6 +125,14 @@ static void take_name(struct lv_twins *twins, const char *name, size_t n,
   twins->count++;
 }
 
+static ssize_t list(const struct lv_sys *sys, int fd, char *buf) {
+  ssize_t n = 0;
+  do {
+    n = sys->getdents(sys, fd, buf, NAMES_PIECE);
+  } while (n < 0 && errno == EINTR);
+  return n;
+}
+
 /* A folder that may not be listed has no twins to be seen. */
 int lv_twins_find(struct lv_twins *twins, const struct lv_env *env, int dir,
                   const char *name, struct lvhd_error *err) {
@@ -146,7 +154,7 @@ int lv_twins_find(struct lv_twins *twins, const struct lv_env *env, int dir,
              ? 0
              : lv_fail_errno(err, LV_STEP_FILE, saved, "openat");
   }
-  while ((n = sys->getdents(sys, fd, buf, NAMES_PIECE)) > 0) {
+  while ((n = list(sys, fd, buf)) > 0) {
     for (ssize_t at = 0; at < n;) {
       const struct dirent64 *entry = (const void *)(buf + at);
       take_name(twins, name, length, entry->d_name);
@@ -182,6 +190,7 @@ struct way {
   unsigned links;      /* that were followed */
   int dir;             /* the folder `real`; -1: it was not opened yet */
   bool over, is_link;
+  bool moved;          /* what was there a moment ago is another thing now */
   size_t exists;       /* bytes of real that exist, when it is over */
   size_t given;        /* so many bytes at the end of todo are the caller's */
   char real[PATH_MAX]; /* names as they are, '/' between */
@@ -211,6 +220,7 @@ static int enter_dir(struct way *w, struct lvhd_error *err) {
   w->dir = lv_root_fd(w->env, w->root, w->real, LOOKING | O_DIRECTORY, &call);
   if (w->dir >= 0)
     return 0;
+  w->moved = errno == ELOOP || errno == ENOENT || errno == ENOTDIR;
   return errno == ELOOP || errno == EXDEV ? outside(w, err)
                                           : fail(err, errno, call);
 }
@@ -254,11 +264,33 @@ static bool is_last(const struct way *w) {
   return w->todo[strspn(w->todo, "/")] == '\0';
 }
 
+/* What of an absolute text is behind the folder, name by name; ".." stays to
+ * be walked.  NULL: it leads elsewhere. */
+static const char *behind_folder(const char *folder, const char *text) {
+  for (;;) {
+    size_t n = 0;
+    folder += strspn(folder, "/");
+    text += strspn(text, "/");
+    if (folder[0] == '\0')
+      return text;
+    n = strcspn(folder, "/");
+    if (strncmp(folder, text, n) != 0 || (text[n] != '/' && text[n] != '\0'))
+      return NULL;
+    folder += n;
+    text += n;
+  }
+}
+
+/* The folder as it was given, or as it really is. */
+static const char *below_root(const struct lv_root *root, const char *text) {
+  const char *rest = behind_folder(root->given, text);
+  return rest ? rest : behind_folder(root->real, text);
+}
+
 /* The text of a link becomes what is to be walked next. */
 static int follow(struct way *w, const char *name, struct lvhd_error *err) {
   char target[PATH_MAX];
   const char *text = target;
-  char *plain = NULL;
   char rest[PATH_MAX];
   ssize_t n = 0;
   if (w->no_links)
@@ -267,25 +299,22 @@ static int follow(struct way *w, const char *name, struct lvhd_error *err) {
     return fail(err, ELOOP, "readlinkat");
   n = w->env->sys->readlinkat(w->env->sys, w->dir, name, target,
                               sizeof target - 1);
+  w->is_link = false;
+  w->moved = n < 0 && (errno == ENOENT || errno == EINVAL);
   if (n < 0)
     return fail(err, errno, "readlinkat");
   target[n] = '\0';
   if (target[0] == '/') {
-    plain = lv_path_resolve("/", target);
-    if (plain == NULL)
-      return no_memory(err);
-    text = strcmp(plain, w->root->real) == 0 ? ""
-                                             : lv_root_rest(w->root, plain);
-    if (text == NULL) {
-      free(plain);
+    text = below_root(w->root, target);
+    if (text == NULL)
       return outside(w, err);
-    }
     w->real[0] = '\0';
     leave_dir(w);
   }
+  if (w->given > strlen(w->todo)) /* the link's own names are none of his */
+    w->given = strlen(w->todo);
   strcpy(rest, w->todo);
   n = snprintf(w->todo, sizeof w->todo, "%s/%s", text, rest);
-  free(plain);
   return n < (int)sizeof w->todo ? 0 : fail(err, ENAMETOOLONG, "readlinkat");
 }
 
@@ -297,8 +326,12 @@ static int miss(struct way *w, const char *name, bool given,
   bool last = is_last(w);
   int code = 0;
   w->exists = strlen(w->real);
-  if (!given)
-    return fail(err, ENOENT, "fstatat");
+  if (!given) {
+    code = fail(err, ENOENT, "fstatat");
+    if (err)
+      err->reason = w->given > 0 ? LV_R_FOLDER_MISSING : LV_R_FILE_MISSING;
+    return code;
+  }
   strcpy(rest, w->todo + strspn(w->todo, "/"));
   code = append(w, name, err);
   if (code == 0 && !last)
@@ -376,6 +409,8 @@ static int go(struct way *w, const char *rest, struct lvhd_error *err) {
   w->given = n;
   w->real[0] = '\0';
   w->dir = -1;
+  w->links = 0;
+  w->moved = w->over = w->is_link = false;
   while (code == 0 && !w->over)
     code = step(w, err);
   leave_dir(w);
@@ -387,7 +422,8 @@ static bool is_plain(struct way *w, const char *rest) {
   const char *call = NULL;
   struct stat st;
   int fd = lv_root_fd(w->env, w->root, rest, LOOKING, &call);
-  bool good = fd >= 0 && w->env->sys->fstat(w->env->sys, fd, &st) == 0 &&
+  bool good = fd >= 0 && strlen(rest) < sizeof w->real &&
+              w->env->sys->fstat(w->env->sys, fd, &st) == 0 &&
               (!S_ISLNK(st.st_mode) || w->last == LV_LAST_AS_IT_IS);
   if (fd >= 0)
     w->env->sys->close(w->env->sys, fd);
@@ -395,19 +431,29 @@ static bool is_plain(struct way *w, const char *rest) {
   return good;
 }
 
+/* Links and folders that come and go meanwhile are looked for again. */
+#define LOOKS 3
+
 static int find(struct lv_place *place, struct way *w, const char *rest,
                 struct lvhd_error *err) {
   int code = 0;
-  if (is_plain(w, rest)) {
-    place->rest = strdup(rest);
-    place->exists = strlen(rest);
-  } else {
+  for (int i = 0; i == 0 || (i < LOOKS && w->moved); i++) {
+    if (is_plain(w, rest)) {
+      code = 0;
+      strcpy(w->real, rest);
+      w->exists = strlen(rest);
+      break;
+    }
+    if (i > 0)
+      lvhd_error_clear(err);
     code = go(w, rest, err);
-    place->rest = code == 0 ? strdup(w->real) : NULL;
-    place->exists = w->exists;
   }
+  if (code != 0)
+    return code;
+  place->rest = strdup(w->real);
+  place->exists = w->exists;
   place->is_link = w->is_link;
-  return code == 0 && place->rest == NULL ? no_memory(err) : code;
+  return place->rest ? 0 : no_memory(err);
 }
 
 int lv_drives_find(struct lv_place *place, struct lv_env *env,
@@ -476,8 +522,11 @@ static int fail_missing(const struct lv_place *place,
                                       : LV_R_FILE_MISSING);
 }
 
-/* Links and folders that come and go meanwhile are looked for again. */
-#define OPENINGS 3
+/* "C:\vms\", "C:\vms\.": only a folder can be so named. */
+static bool names_folder(const char *path) {
+  const char *name = strrchr(path, '\\') + 1;
+  return name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
 
 int lv_drives_open(int *fd, struct lv_env *env, const char *path, int flags,
                    struct lvhd_error *err) {
@@ -486,7 +535,9 @@ int lv_drives_open(int *fd, struct lv_env *env, const char *path, int flags,
   int failed = ENOENT;
   int code = lv_winpath_check(path, strlen(path), err);
   *fd = -1;
-  for (int i = 0; code == 0 && *fd < 0 && i < OPENINGS; i++) {
+  if (code == 0 && names_folder(path))
+    flags |= O_DIRECTORY;
+  for (int i = 0; code == 0 && *fd < 0 && i < LOOKS; i++) {
     code = lv_drives_find(&place, env, path, LV_LAST_FOLLOWED, err);
     if (code == 0 && place.exists < strlen(place.rest))
       code = fail_missing(&place, err);
@@ -525,6 +576,12 @@ static const char *behind(const struct lv_root *root, const char *real) {
   return strcmp(root->real, real) == 0 ? "" : lv_root_rest(root, real);
 }
 
+/* A mapped folder that is not there, or is not for us: nothing that was opened
+ * lies in it.  What else keeps it closed must not change a name. */
+static bool is_absent(int code) {
+  return code == LVHD_E_PATH_NOT_FOUND || code == LVHD_E_ACCESSDENIED;
+}
+
 int lv_drives_call(char **out, struct lv_env *env, const char *real,
                    bool *unnamable, struct lvhd_error *err) {
   size_t nearest = 0;
@@ -536,8 +593,11 @@ int lv_drives_call(char **out, struct lv_env *env, const char *real,
   for (size_t i = 0; i < lv_drives_count(env); i++) {
     struct lv_root root;
     const char *at = NULL;
-    if (lv_drives_root(&root, env, i, NULL) != 0)
-      continue; /* nothing can lie there */
+    int code = lv_drives_root(&root, env, i, err);
+    if (is_absent(code))
+      continue;
+    if (code != 0)
+      return code;
     at = behind(&root, real);
     if (at && (name == NULL || strlen(root.real) > nearest)) {
       nearest = strlen(root.real);
@@ -600,12 +660,14 @@ int lv_drives_relation(enum lv_relation *out, struct lv_env *env,
                        const char *a, const char *b,
                        struct lvhd_error *err) {
   bool has_a = false, has_b = false, both = false;
-  (void)err;
   for (size_t i = 0; !both && i < lv_drives_count(env); i++) {
     struct lv_root root;
     bool in_a = false, in_b = false;
-    if (lv_drives_root(&root, env, i, NULL) != 0)
+    int code = lv_drives_root(&root, env, i, err);
+    if (is_absent(code))
       continue;
+    if (code != 0)
+      return code;
     in_a = behind(&root, a) != NULL;
     in_b = behind(&root, b) != NULL;
     has_a = has_a || in_a;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "io/drives.h"
+#include "io/root.h"
 
 #define ZEROS 65536u
 
@@ -70,29 +71,40 @@ static int fail_open(struct lv_env *env, const char *path, int errnum,
   return code;
 }
 
-int lv_edit_open(struct lv_file *file, struct lv_env *env, const char *path,
-                 struct lvhd_error *err) {
-  const char *call = NULL;
-  int code = 0;
-  *file = (struct lv_file)LV_FILE_INIT;
-  if (lv_is_windows(env, path))
-    code = lv_drives_open(&file->fd, env, path, EDIT_FLAGS, err);
-  else
-    file->fd = lv_open_existing(env, path, EDIT_FLAGS, &file->real, &call);
-  if (code != 0)
-    return code;
-  if (file->fd < 0)
-    return fail_open(env, path, errno, call, err);
-  code = check(file, env, err);
+/* Takes the outcome of opening it with `call`. */
+static int opened(struct lv_file *file, struct lv_env *env, const char *path,
+                  const char *call, struct lvhd_error *err) {
+  int code = file->fd < 0 ? fail_open(env, path, errno, call, err)
+                          : check(file, env, err);
   if (code != 0)
     lv_file_close(file, env);
   return code;
 }
 
+int lv_edit_open(struct lv_file *file, struct lv_env *env, const char *path,
+                 struct lvhd_error *err) {
+  const char *call = NULL;
+  int code = 0;
+  *file = (struct lv_file)LV_FILE_INIT;
+  if (lv_is_windows(env, path)) {
+    code = lv_drives_open(&file->fd, env, path, EDIT_FLAGS, err);
+    if (code != 0)
+      return code;
+  } else {
+    file->fd = lv_open_existing(env, path, EDIT_FLAGS, &file->real, &call);
+  }
+  return opened(file, env, path, call, err);
+}
+
 int lv_edit_reopen(struct lv_file *file, struct lv_env *env,
                    const char *path, struct lvhd_error *err) {
   struct lv_file again = LV_FILE_INIT;
-  int code = lv_edit_open(&again, env, path, err);
+  const char *call = NULL;
+  int code = 0;
+  again.fd = lv_open_real(env, path, EDIT_FLAGS, &call);
+  if (again.fd < 0 && errno == ELOOP) /* a link has come into the path */
+    return lv_fail(err, LVHD_E_SHARING_VIOLATION, LV_R_FILE_REPLACED);
+  code = opened(&again, env, path, call, err);
   if (code == 0 && (again.st.st_dev != file->st.st_dev ||
                     again.st.st_ino != file->st.st_ino))
     code = lv_fail(err, LVHD_E_SHARING_VIOLATION, LV_R_FILE_REPLACED);

@@ -14,6 +14,7 @@
 
 #include "base/path.h"
 #include "io/drives.h"
+#include "io/root.h"
 
 /* ENOENT does not say what is missing: the file or its folder. */
 int lv_fail_missing(const struct lv_env *env, const char *path,
@@ -51,9 +52,11 @@ int lv_open_existing(struct lv_env *env, const char *path, int flags,
   return lv_openat(env->sys, AT_FDCWD, path, flags, 0);
 }
 
+#define FILE_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+
 static int open_path(struct lv_file *file, struct lv_env *env,
                      const char *path, struct lvhd_error *err) {
-  const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  const int flags = FILE_FLAGS;
   const char *call = NULL;
   if (lv_is_windows(env, path)) {
     file->real = false;
@@ -66,15 +69,11 @@ static int open_path(struct lv_file *file, struct lv_env *env,
                          : lv_fail_errno(err, LV_STEP_FILE, errno, call);
 }
 
-int lv_file_open(struct lv_file *file, struct lv_env *env,
-                 const char *path, struct lvhd_error *err) {
+/* Looks at what was opened. */
+static int look(struct lv_file *file, struct lv_env *env,
+                struct lvhd_error *err) {
   const struct lv_sys *sys = env->sys;
-  int code = 0;
   int saved = 0;
-  file->overlay = NULL;
-  code = open_path(file, env, path, err);
-  if (code != 0)
-    return code;
   if (sys->fstat(sys, file->fd, &file->st) != 0) {
     saved = errno;
     lv_file_close(file, env);
@@ -85,6 +84,25 @@ int lv_file_open(struct lv_file *file, struct lv_env *env,
     return lv_fail(err, LVHD_VM_E_INVALID_HD_FILE, LV_R_NOT_REGULAR);
   }
   return 0;
+}
+
+int lv_file_open(struct lv_file *file, struct lv_env *env,
+                 const char *path, struct lvhd_error *err) {
+  int code = 0;
+  file->overlay = NULL;
+  code = open_path(file, env, path, err);
+  return code == 0 ? look(file, env, err) : code;
+}
+
+int lv_file_again(struct lv_file *file, struct lv_env *env,
+                  const char *real, struct lvhd_error *err) {
+  const char *call = NULL;
+  if (env->drives == NULL)
+    return lv_file_open(file, env, real, err);
+  *file = (struct lv_file){.real = true};
+  file->fd = lv_open_real(env, real, FILE_FLAGS, &call);
+  return file->fd < 0 ? lv_fail_errno(err, LV_STEP_FILE, errno, call)
+                      : look(file, env, err);
 }
 
 int lv_file_read(const struct lv_file *file, const struct lv_env *env,

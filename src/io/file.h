@@ -26,6 +26,10 @@ struct lv_file {
 int lv_file_open(struct lv_file *file, struct lv_env *env,
                  const char *path, struct lvhd_error *err);
 
+/* The same of a file by its real path; see lv_open_real() in root.h. */
+int lv_file_again(struct lv_file *file, struct lv_env *env,
+                  const char *real, struct lvhd_error *err);
+
 /* Reads exactly n bytes at offset.  The caller has compared with the length
  * of the file: one that ends earlier now was cut by someone else, which is
  * DISP_E_EXCEPTION with EIO. */
@@ -46,8 +50,9 @@ int lv_real_path(char **out, struct lv_env *env, int fd,
                  const char *path, bool real, enum lv_step step,
                  struct lvhd_error *err);
 
-/* The path from the root on, as text; one of Windows stays as it is.  A relative one starts at the working
- * folder of now, whenever it is opened.  malloc'ed in *out. */
+/* The path from the root on, as text; one of Windows stays as it is.  A
+ * relative one starts at the working folder of now, whenever it is opened.
+ * malloc'ed in *out. */
 int lv_absolute_path(char **out, const struct lv_env *env, const char *path,
                      struct lvhd_error *err);
 

@@ -150,6 +150,9 @@ static int open_windows(struct lv_folder *folder, struct lv_env *env,
   int code = 0;
   for (int i = 0; i < LOOKS; i++) {
     code = lv_drives_find(&place, env, path, LV_LAST_FOLLOWED, err);
+    if (code == LVHD_E_PATH_NOT_FOUND && err &&
+        err->reason == LV_R_FILE_MISSING)
+      err->reason = LV_R_FOLDER_MISSING;
     if (code != 0)
       return code;
     folder->where = lv_place_path(&place);
@@ -176,6 +179,20 @@ int lv_folder_open(struct lv_folder *folder, struct lv_env *env,
   *folder = (struct lv_folder)LV_FOLDER_INIT;
   return lv_is_windows(env, path) ? open_windows(folder, env, path, err)
                                   : open_host(folder, env, path, err);
+}
+
+int lv_folder_of(struct lv_folder *folder, struct lv_env *env,
+                 const char *real, struct lvhd_error *err) {
+  int code = 0;
+  *folder = (struct lv_folder)LV_FOLDER_INIT;
+  if (env->drives == NULL)
+    return open_host(folder, env, real, err);
+  code = lv_root_init(&folder->root, env, "/", err);
+  if (code == 0)
+    code = lv_folder_under(folder, env, &folder->root, real, err);
+  if (code != 0)
+    lv_folder_close(folder, env);
+  return code;
 }
 
 /* Appends the missing components, without "." and doubled slashes. */

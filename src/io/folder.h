@@ -16,7 +16,8 @@ struct lv_folder {
   bool missing;   /* folders of the path are missing below it */
   size_t exists;  /* bytes of the path that exist */
   /* of a Windows path: */
-  struct lv_root root; /* the mapped folder, which nothing leads out of */
+  struct lv_root root; /* the mapped folder (of a real path, the folder of
+                          all), which nothing leads out of */
   char *where;         /* the host's path, which then counts; else NULL */
 };
 #define LV_FOLDER_INIT {.fd = -1, .root = {.fd = -1}}
@@ -33,6 +34,11 @@ int lv_folder_open(struct lv_folder *folder, struct lv_env *env,
 int lv_folder_under(struct lv_folder *folder, struct lv_env *env,
                     const struct lv_root *root, const char *path,
                     struct lvhd_error *err);
+
+/* The same of a real path, which is found again as lv_open_real() does:
+ * E_ACCESSDENIED/OUTSIDE_DRIVE where a link has come into it. */
+int lv_folder_of(struct lv_folder *folder, struct lv_env *env,
+                 const char *real, struct lvhd_error *err);
 
 /* The path as it really is: of what exists without links, with what is
  * missing added.  malloc'ed in *out. */

@@ -48,13 +48,13 @@ static int hold_folder(struct lv_root *root, struct lv_env *env,
   const struct lv_sys *sys = env->sys;
   const char *call = NULL;
   struct stat there;
-  bool real = false;
   char *folder = lv_path_folder(root->real);
   if (folder == NULL)
     return no_memory(err);
-  root->fd =
-    lv_open_existing(env, folder, LOOKING | O_DIRECTORY, &real, &call);
+  root->fd = lv_open_real(env, folder, LOOKING | O_DIRECTORY, &call);
   free(folder);
+  if (root->fd < 0 && errno == ELOOP)
+    return outside(err);
   if (root->fd < 0)
     return lv_fail_errno(err, LV_STEP_FILE, errno, call);
   if (sys->fstatat(sys, root->fd, lv_path_name(root->real), &there,
@@ -252,6 +252,23 @@ int lv_root_fd(struct lv_env *env, const struct lv_root *root,
   }
   *call = "openat";
   return walk(env, root->fd, rest, flags);
+}
+
+int lv_open_real(struct lv_env *env, const char *path, int flags,
+                 const char **call) {
+  struct lv_root all = {.fd = -1};
+  int fd = -1, saved = 0;
+  *call = "openat";
+  if (env->drives == NULL)
+    return lv_openat(env->sys, AT_FDCWD, path, flags, 0);
+  all.fd = lv_openat(env->sys, AT_FDCWD, "/", LOOKING | O_DIRECTORY, 0);
+  if (all.fd < 0)
+    return -1;
+  fd = lv_root_fd(env, &all, path + 1, flags, call);
+  saved = errno;
+  env->sys->close(env->sys, all.fd);
+  errno = saved;
+  return fd;
 }
 
 /* Looked at before it is opened: to open a FIFO would already wake whoever

@@ -48,6 +48,13 @@ char *lv_root_path(const struct lv_root *root, const char *rest);
 int lv_root_fd(struct lv_env *env, const struct lv_root *root,
                const char *rest, int flags, const char **call);
 
+/* Opens what has this real path, of whatever kind, as openat(2) with flags
+ * would.  A real path has no link in it: on an engine that maps drives one that
+ * somebody has put there since is not followed, so that what was found by a
+ * Windows path is found in its drive again, or not at all (ELOOP). */
+int lv_open_real(struct lv_env *env, const char *path, int flags,
+                 const char **call);
+
 /* Opens root/rest for reading: `rest` from lv_root_rest.  E_ACCESSDENIED/
  * PARENT_OUTSIDE for a link or ".." on the way; E_PATH_NOT_FOUND where it is
  * missing; VM_E_INVALID_HD_FILE/NOT_REGULAR for what is no regular file.  A

@@ -238,16 +238,19 @@ int lv_walk_new(struct lv_walk **out, struct lv_env *env,
 static int open_start(struct lv_walk *walk, const char *folder, int *fd,
                       bool *real, struct lvhd_error *err) {
   const char *call = NULL;
-  *real = false;
+  if (*real) {
+    *fd = lv_open_real(walk->env, folder, FOLDER_FLAGS, &call);
+    *real = walk->env->drives != NULL;
+    return *fd < 0 ? lv_fail_errno(err, LV_STEP_FOLDER, errno, call) : 0;
+  }
   if (lv_is_windows(walk->env, folder))
     return lv_drives_open(fd, walk->env, folder, FOLDER_FLAGS, err);
   *fd = lv_open_existing(walk->env, folder, FOLDER_FLAGS, real, &call);
   return *fd < 0 ? lv_fail_errno(err, LV_STEP_FOLDER, errno, call) : 0;
 }
 
-static int begin(struct lv_walk *walk, const char *folder,
+static int begin(struct lv_walk *walk, const char *folder, bool real,
                  struct lvhd_error *err) {
-  bool real = false;
   int code = 0;
   int fd = -1;
   while (walk->depth > 0)
@@ -273,13 +276,13 @@ static int begin(struct lv_walk *walk, const char *folder,
 int lv_walk_begin(struct lv_walk *walk, const char *folder,
                   struct lvhd_error *err) {
   walk->shallow = false;
-  return begin(walk, folder, err);
+  return begin(walk, folder, false, err);
 }
 
 int lv_walk_begin_shallow(struct lv_walk *walk, const char *folder,
                           struct lvhd_error *err) {
   walk->shallow = true;
-  return begin(walk, folder, err);
+  return begin(walk, folder, true, err);
 }
 
 /* What the next entry of the innermost folder is. */

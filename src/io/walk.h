@@ -26,7 +26,8 @@ int lv_walk_new(struct lv_walk **out, struct lv_env *env,
 int lv_walk_begin(struct lv_walk *walk, const char *folder,
                   struct lvhd_error *err);
 
-/* The same, and the folders in it are passed over. */
+/* The same of a folder by its real path (lv_open_real), and the folders in it
+ * are passed over. */
 int lv_walk_begin_shallow(struct lv_walk *walk, const char *folder,
                           struct lvhd_error *err);
 

@@ -100,6 +100,10 @@ int lv_create_look(struct lv_create *c, struct lv_look *look,
                    struct lvhd_error *err);
 void lv_look_close(struct lv_look *look, const struct lv_env *env);
 
+/* Step 7: the volume can hold the file.  fd: as of lv_volume_check(). */
+int lv_look_room(const struct lv_create *c, struct lv_look *look, int fd,
+                 struct lvhd_error *err);
+
 /* The result of a new file, made before it is published; mtime, which is told
  * when it is, comes after. */
 int lv_outcome_new(struct lv_create *c, const struct lv_look *look,

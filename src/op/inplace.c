@@ -87,7 +87,7 @@ int lv_inplace_tell(struct lv_inplace *args, const char *path,
                     struct lvhd_error *err) {
   struct lv_image image = LV_IMAGE_INIT;
   struct lv_facts *facts = NULL;
-  int code = lv_image_open(&image, args->env, path, err);
+  int code = lv_image_again(&image, args->env, path, err);
   if (code == 0)
     code = lv_facts_new(&facts, &image, args->env, NULL, NULL, err);
   lv_image_close(&image, args->env);

@@ -527,6 +527,21 @@ static int look_image(struct lv_create *c, struct lv_look *look,
   return lv_fail(err, LVHD_E_ALREADY_EXISTS, LV_R_NONE);
 }
 
+/* What is to be reserved, or written as zeros, must be free: to find out by
+ * trying would fill the volume for everyone else meanwhile. */
+int lv_look_room(const struct lv_create *c, struct lv_look *look, int fd,
+                 struct lvhd_error *err) {
+  bool whole =
+    c->opts.allocate == LVHD_RESERVE || c->opts.allocate == LVHD_ZERO;
+  int code = lv_volume_check(&look->volume, c->env, &look->folder, fd,
+                             look->plan.full_size, err);
+  if (code == 0 && whole && look->plan.head_size == 0 &&
+      look->volume.free < look->plan.file_size)
+    code = lv_fail_range(err, LVHD_E_DISK_FULL, LV_R_VOLUME_FULL,
+                         look->plan.file_size, look->volume.free);
+  return code;
+}
+
 /* The image's side, from the folder on. */
 static int look_place(struct lv_create *c, struct lv_look *look,
                       const uint8_t uuid[16], bool volume,
@@ -537,8 +552,7 @@ static int look_place(struct lv_create *c, struct lv_look *look,
   if (code == 0 && ask_image(c, volume))
     code = look_image(c, look, err);
   if (code == 0 && volume && !look->exists)
-    code = lv_volume_check(&look->volume, c->env, &look->folder, -1,
-                           look->plan.full_size, err);
+    code = lv_look_room(c, look, -1, err);
   return code;
 }
 

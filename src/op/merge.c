@@ -573,7 +573,7 @@ static int delete_file(struct work *w, size_t i, struct lvhd_error *err) {
   const struct lv_image *image = &w->chain.images[i];
   struct lv_folder folder = LV_FOLDER_INIT;
   char *path = lv_path_folder(image->path);
-  int code = path ? lv_folder_open(&folder, w->env, path, err)
+  int code = path ? lv_folder_of(&folder, w->env, path, err)
                   : no_memory(err);
   if (code == 0)
     code = unlink_in(&folder, image, w->env,

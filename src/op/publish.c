@@ -33,8 +33,7 @@ static int make_file(struct lv_create *c, struct lv_look *look, bool named,
   int code = lv_newfile_begin(&file, c->env, &look->folder, c->real_folder,
                               lv_create_name(c), mode, named, err);
   if (code == 0)
-    code = lv_volume_check(&look->volume, c->env, &look->folder, file.fd,
-                           look->plan.full_size, err);
+    code = lv_look_room(c, look, file.fd, err);
   if (code == 0)
     code = fill(c, look, &file, job, err);
   if (code == 0)
