@@ -343,6 +343,16 @@ describe("a Windows path of a file that exists", function()
     end)
   end)
 
+  -- openat2 may say EAGAIN for as long as someone renames folders
+  it("is found while the kernel says again and again", function()
+    local system = test.system()
+    local engine <close> = lvhd.engine{ system = system:pointer(),
+      drives = drives(), threads = 1 }
+    system:fail{ call = "openat2", errno = "EAGAIN", times = 0 }
+    assert.equal(4 * MiB, engine:info("C:\\base.vhd").size)
+    engine:create_dynamic("C:\\again\\new.vhd", "64 MiB"):wait()
+  end)
+
   it("is taken by every verb that changes it", function()
     both(function(engine)
       refurnish()

@@ -621,8 +621,8 @@ describe("a volume that is full #root", function()
     local ok, err = pcall(function()
       for _, how in ipairs{ "zero", "reserve" } do
         expect.unchanged(folder, function()
-          expect.late("E_DISK_FULL", nil, engine.create_fixed, engine,
-            folder .. "/new/a.vhd", 64 * MIB,
+          expect.fails("E_DISK_FULL", "VOLUME_FULL", engine.create_fixed,
+            engine, folder .. "/new/a.vhd", 64 * MIB,
             { filesystem = "fat16", allocate = how })
         end)
         assert.is_true(test.statfs(folder).free > 15 * MIB)

@@ -102,6 +102,21 @@ describe("a volume with less than 8 MB free #root", function()
   end)
 end)
 
+describe("a volume that does not count what is free #root", function()
+  it("is taken to have room: ramfs", function()
+    on_volume("-t ramfs ramfs", function(folder)
+      for _, preflight in ipairs{ true, false } do
+        local name = ("%s/%s"):format(folder, preflight)
+        engine:create_dynamic(name .. "-a.vhd", "64 MiB",
+          { preflight = preflight }):wait()
+        engine:create_fixed(name .. "-b.vhd", "3 MiB",
+          { preflight = preflight, allocate = "zero" }):wait()
+      end
+      engine:resize(folder .. "/true-a.vhd", "128 MiB"):wait()
+    end)
+  end)
+end)
+
 describe("a disk that would fill the volume", function()
   -- More than is free, less than a file can have; nothing of it is allocated.
   local function too_large(allocate, more)

@@ -226,7 +226,7 @@ struct lvhd_engine_options {
  * Errors: E_OUTOFMEMORY, VM_E_OUT_OF_RESOURCE, E_BAD_PATHNAME (base or the
  * folder of a drive is relative), E_INVALID_NAME (its characters),
  * E_INVALIDARG (an enum value that does not exist; DRIVE_MALFORMED,
- * DRIVE_TWICE). */
+ * DRIVE_TWICE), E_POINTER (the name or the folder of a drive is NULL). */
 LVHD_API LVHD_NODISCARD int
 lvhd_engine_new(lvhd_engine **out, const struct lvhd_engine_options *opts,
                 struct lvhd_error *err);

@@ -34,7 +34,10 @@ static int no_memory(struct lvhd_error *err) {
 static int add_drive(struct lv_drives *drives, const struct lvhd_drive *from,
                      struct lvhd_error *err) {
   struct lv_drive *drive = &drives->items[drives->count];
-  int code = lv_winpath_drive(&drive->name, from->name, err);
+  int code = 0;
+  if (from->name == NULL || from->folder == NULL)
+    return lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
+  code = lv_winpath_drive(&drive->name, from->name, err);
   if (code != 0)
     return code;
   drives->count++;
@@ -301,8 +304,8 @@ static int follow(struct way *w, const char *name, struct lvhd_error *err) {
                               sizeof target - 1);
   w->is_link = false;
   w->moved = n < 0 && (errno == ENOENT || errno == EINVAL);
-  if (n < 0)
-    return fail(err, errno, "readlinkat");
+  if (n < 0) /* EINVAL: it is no link any more */
+    return fail(err, errno == EINVAL ? ENOENT : errno, "readlinkat");
   target[n] = '\0';
   if (target[0] == '/') {
     text = below_root(w->root, target);

@@ -245,7 +245,9 @@ int lv_root_fd(struct lv_env *env, const struct lv_root *root,
   }
   if (!atomic_load(&env->no_openat2)) {
     fd = lv_openat2(env->sys, root->fd, rest, flags | O_NOFOLLOW, RESOLVE);
-    if (fd >= 0 || (errno != ENOSYS && errno != EPERM && errno != EINVAL))
+    /* EAGAIN: someone keeps renaming; the walk does not mind */
+    if (fd >= 0 || (errno != ENOSYS && errno != EPERM && errno != EINVAL &&
+                    errno != EAGAIN))
       return fd;
     if (errno == ENOSYS)
       atomic_store(&env->no_openat2, true);

@@ -26,6 +26,14 @@ static uint64_t free_of(const struct statfs *st) {
          (uint64_t)(st->f_frsize ? st->f_frsize : st->f_bsize);
 }
 
+/* A volume of no blocks (ramfs) does not count: nothing is known. */
+static int check_free(const struct statfs *st, struct lvhd_error *err) {
+  if (st->f_blocks == 0 || free_of(st) >= LV_VOLUME_FREE)
+    return 0;
+  return lv_fail_range(err, LVHD_E_DISK_FULL, LV_R_VOLUME_FULL,
+                       LV_VOLUME_FREE, free_of(st));
+}
+
 static bool hint_get(struct lv_env *env, uint64_t id, uint64_t length,
                      bool *lockable) {
   struct lv_volume_hint *hint = &env->volume;
@@ -95,6 +103,7 @@ int lv_volume_check(struct lv_volume *volume, struct lv_env *env,
     return lv_fail_errno(err, LV_STEP_CREATE, errno, "fstatfs");
   id = volume_id(&st);
   volume->free = free_of(&st);
+  volume->counted = st.f_blocks != 0;
   volume->lockable = false;
   if (!hint_get(env, id, length, &volume->lockable)) {
     int own = -1;
@@ -114,10 +123,7 @@ int lv_volume_check(struct lv_volume *volume, struct lv_env *env,
     if (code != 0)
       return code;
   }
-  if (volume->free < LV_VOLUME_FREE)
-    return lv_fail_range(err, LVHD_E_DISK_FULL, LV_R_VOLUME_FULL,
-                         LV_VOLUME_FREE, volume->free);
-  return 0;
+  return check_free(&st, err);
 }
 
 int lv_volume_holds(struct lv_env *env, int fd, uint64_t length,
@@ -129,10 +135,7 @@ int lv_volume_holds(struct lv_env *env, int fd, uint64_t length,
     return code;
   if (env->sys->fstatfs(env->sys, fd, &st) != 0)
     return lv_fail_errno(err, LV_STEP_INPLACE, errno, "fstatfs");
-  if (free_of(&st) < LV_VOLUME_FREE)
-    return lv_fail_range(err, LVHD_E_DISK_FULL, LV_R_VOLUME_FULL,
-                         LV_VOLUME_FREE, free_of(&st));
-  return 0;
+  return check_free(&st, err);
 }
 
 void lv_volume_of(struct lv_volume *volume, const struct lv_env *env,

@@ -14,6 +14,7 @@
 
 struct lv_volume {
   uint64_t free; /* bytes, for an unprivileged process */
+  bool counted;  /* false: the volume does not say, and free is 0 */
   bool lockable;
 };
 

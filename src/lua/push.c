@@ -36,7 +36,10 @@ static void set_uuid(lua_State *L, const char *key, const uint8_t uuid[16]) {
   set_string(L, key, text);
 }
 
-/* The one line that cures, where it is the same for all. */
+#define PENDING "run the operation that was interrupted again"
+
+/* The one line that cures, where it is the same for all; the last that fits
+ * counts. */
 static const struct {
   const char *reason, *op, *hint; /* op NULL: of any verb */
 } hints[] = {
@@ -46,6 +49,10 @@ static const struct {
   {"NO_WRITE_BIT", NULL, "chmod u+w, if it is meant to be changed"},
   {"JOURNAL_PENDING", NULL,
    "run the operation that was interrupted again; force = true gives it up"},
+  /* these have no such option */
+  {"JOURNAL_PENDING", "create_differencing", PENDING},
+  {"JOURNAL_PENDING", "create_children", PENDING},
+  {"JOURNAL_PENDING", "convert", PENDING},
   {"JOURNAL_FOREIGN", NULL, "look at it, and remove it if it is of no use"},
   {"JOURNAL_FAILED", NULL,
    "its folder must be writable, with some KiB free"},

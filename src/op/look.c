@@ -536,7 +536,7 @@ int lv_look_room(const struct lv_create *c, struct lv_look *look, int fd,
   int code = lv_volume_check(&look->volume, c->env, &look->folder, fd,
                              look->plan.full_size, err);
   if (code == 0 && whole && look->plan.head_size == 0 &&
-      look->volume.free < look->plan.file_size)
+      look->volume.counted && look->volume.free < look->plan.file_size)
     code = lv_fail_range(err, LVHD_E_DISK_FULL, LV_R_VOLUME_FULL,
                          look->plan.file_size, look->volume.free);
   return code;
