@@ -212,6 +212,7 @@ bench:
 	@$(MAKE) --no-print-directory bench-run
 bench-run: $(CORE) $(BENCHES) $(BENCHMODS)
 	@$(RUN_PATHS) $(LUA) spec/bench/bench.lua
+	@$(RUN_PATHS) $(LUA) spec/bench/children.lua
 	@$(RUN_PATHS) $(LUA) spec/bench/reading.lua
 	@$(RUN_PATHS) $(LUA) spec/bench/writing.lua
 

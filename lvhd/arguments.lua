@@ -56,6 +56,47 @@ function M.paths(value, position, fname)
   return list
 end
 
+-- One image of a list: a path, or { image =, uuid = }.
+local function child(value, i, position, fname)
+  local function refuse(what)
+    errors.argument(position, fname,
+      ("list of paths or { image =, uuid = } expected, got %s at [%d]")
+        :format(what, i))
+  end
+  if type(value) == "string" then
+    return value, false
+  elseif type(value) ~= "table" then
+    refuse(type(value))
+  elseif type(value.image) ~= "string" then
+    refuse("a table without image")
+  end
+  for key, field in pairs(value) do
+    if key ~= "image" and key ~= "uuid" or type(field) ~= "string" then
+      refuse(("%s %s"):format(type(field), tostring(key)))
+    end
+  end
+  return value.image, value.uuid or false
+end
+
+---The images of create_children, as two lists: paths, and identifiers or false.
+---nil is left to the core.
+---@return string[]|nil paths, (string|false)[]|nil uuids
+function M.children(value, position, fname)
+  if value == nil then
+    return nil
+  elseif type(value) ~= "table" then
+    errors.argument(position, fname, "list expected, got " .. type(value))
+  end
+  local paths, uuids, n = {}, {}, 0
+  for _ in pairs(value) do
+    n = n + 1
+  end
+  for i = 1, n do -- nil: other keys, or a hole
+    paths[i], uuids[i] = child(value[i], i, position, fname)
+  end
+  return paths, uuids
+end
+
 ---The type of a size.
 function M.size(value, position, fname)
   if value ~= nil and type(value) ~= "number" and type(value) ~= "string" then

@@ -150,6 +150,20 @@ local M = {}
 ---[[D:\vms\base.vhd]]; recorded for readers there instead of what the drive map
 ---says
 
+---One image of create_children.
+---@class lvhd.Child
+---@field image string path of the new file
+---@field uuid? string 36 characters; default: random
+
+---For create_children: as those of create_differencing, but that each image has
+---its own uuid.
+---@class lvhd.ChildrenOptions: lvhd.SharedOptions
+---@field timestamp? integer of each child, as for create_differencing
+---@field mode? string permissions in octal digits, "0640"
+---@field if_exists? "error"|"keep" for each image
+---@field block_size? integer what the parent has
+---@field windows_parent? string
+
 ---Owns threads and tasks. Two engines share nothing. A task keeps its engine.
 ---@class lvhd.Engine
 local engine = {}
@@ -237,6 +251,29 @@ function engine:create_differencing(image, parent, opts)
   opts = options.read(opts, options.create_differencing, 3,
     "create_differencing")
   return arguments.started(core.create(self, "differencing", image, parent, opts))
+end
+
+---Creates many differencing disks on one parent, in one task: the parent is
+---looked at once, files are written in parallel, and flushes are shared. Each
+---image succeeds or fails by itself. The result is the list of their infos, in
+---order; where one failed, the wait raises the error of the first that did, with
+---`err.items`: for each image an info or an error. Cancelled, it leaves what was
+---published by then, which `items` of its E_ABORT tells.
+---A relative image starts from the parent's folder; a relative parent starts
+---from `base`, and so do relative images then.
+---Raises: as create_differencing, here for the parent and the options, in
+---`err.items` for an image: what its path lacks, too.
+---@param images (string|lvhd.Child)[] paths of the new files
+---@param parent string path of an existing disk
+---@param opts? lvhd.ChildrenOptions
+---@return lvhd.Task
+function engine:create_children(images, parent, opts)
+  errors.check_self(self, meta, "create_children")
+  local paths, uuids = arguments.children(images, 1, "create_children")
+  arguments.path(parent, 2, "create_children")
+  opts = options.read(opts, options.create_children, 3, "create_children")
+  return arguments.started(core.create_children(self, parent, paths, uuids,
+    opts))
 end
 
 -- ---- reading and asking -------------------------------------------------

@@ -28,6 +28,8 @@ local M = {}
 ---@field layer? integer which disk of the chain; 1 is the leaf
 ---@field others? string[] paths of the files that stand in the way: the other
 ---children of a disk that was to be changed
+---@field items? (lvhd.Info|lvhd.Error)[] of create_children: what became of each
+---image, in order
 ---@field hint? string the one line that cures
 local meta = core.metatables.error
 

@@ -80,6 +80,15 @@ function lvhd.create_differencing(image, parent, opts)
     opts)
 end
 
+---As lvhd.Engine:create_children, on the default engine.
+---@param images (string|lvhd.Child)[]
+---@param parent string
+---@param opts? lvhd.ChildrenOptions
+---@return lvhd.Task
+function lvhd.create_children(images, parent, opts)
+  return methods.create_children(lvhd.default_engine(), images, parent, opts)
+end
+
 ---As lvhd.Engine:info, on the default engine.
 ---@param path string
 ---@return lvhd.Info

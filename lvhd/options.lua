@@ -274,6 +274,11 @@ M.create_differencing = with(creators, {
   block_size = block_size,
   windows_parent = windows_parent,
 })
+M.create_children = with(M.create_differencing, {
+  uuid = { function()
+    return nil, "one for each image, { image =, uuid = },"
+  end, "uuid" },
+})
 M.chain = opening
 M.open = with(with(with(opening, search), changing), {
   write = { boolean, "write" },

@@ -92,7 +92,7 @@ end
 ---fork; the plain string "interrupted!" on Ctrl-C.
 ---@param seconds? number at most so long; 0 asks; absent: for ever
 ---@return lvhd.Info|lvhd.Info[]|nil result an info, or the list of `check`,
----`find` and `children`; nil when the time was up
+---`find`, `children` and `create_children`; nil when the time was up
 ---@return lvhd.Error|nil err then its name is VM_E_TIMED_OUT
 function task:wait(seconds)
   if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds) then

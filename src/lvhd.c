@@ -19,6 +19,7 @@
 #include "io/drives.h"
 #include "op/change.h"
 #include "op/check.h"
+#include "op/children.h"
 #include "op/create.h"
 #include "op/inplace.h"
 #include "task/pool.h"
@@ -387,6 +388,38 @@ int lvhd_create_differencing(lvhd_engine *engine, const char *image,
                              lvhd_task **out, struct lvhd_error *err) {
   return create(engine, &lv_create_differencing, LVHD_DIFFERENCING, image,
                 parent, 0, opts, out, err);
+}
+
+int lvhd_create_children(lvhd_engine *engine, const struct lvhd_child *list,
+                         size_t count, const char *parent,
+                         const struct lvhd_create_options *opts,
+                         lvhd_task **out, struct lvhd_error *err) {
+  struct lvhd_create_options resolved = resolve(engine, opts);
+  void *args = NULL;
+  int code = 0;
+  *out = NULL;
+  if (list == NULL && count > 0)
+    code = lv_fail(err, LVHD_E_POINTER, LV_R_IMAGE_NIL);
+  else if (parent == NULL)
+    code = lv_fail(err, LVHD_E_POINTER, LV_R_PARENT_NIL);
+  else if (!known_values(&resolved) || resolved.has_uuid)
+    code = lv_fail(err, LVHD_E_INVALIDARG, LV_R_OPTION_UNKNOWN);
+  for (size_t i = 0; code == 0 && i < count; i++)
+    if (list[i].image == NULL)
+      code = lv_fail(err, LVHD_E_POINTER, LV_R_IMAGE_NIL);
+  if (code == 0)
+    code = lv_pool_check(&engine->pool, err);
+  if (code == 0)
+    code = lv_children_args(&args, &engine->env, list, count, parent,
+                            &resolved, err);
+  if (code == 0)
+    return lv_pool_start(&engine->pool, &lv_create_children, args, out, err);
+  if (err) {
+    err->op = lv_create_children.name;
+    lv_error_path(err, parent);
+    lv_error_parent(err, parent);
+  }
+  return code;
 }
 
 /* ---- asking ---------------------------------------------------------- */

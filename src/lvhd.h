@@ -146,11 +146,13 @@ struct lvhd_error {
   unsigned layer;      /* of a chain, 1 is the leaf; 0: none */
   char *path;          /* the image that the call was about */
   char *parent;        /* its parent, where the call has one */
+  size_t failed, of;   /* of how many images how many failed; of 0: one image
+                          alone was asked for */
   char *others;        /* files that stand in the way (OTHER_CHILDREN): paths,
                           each ended by a NUL, and one NUL more */
 };
 #define LVHD_ERROR_INIT                                                      \
-  {0, 0, 0, 0, NULL, NULL, 0, 0, 0, {0}, {0}, 0, NULL, NULL, NULL}
+  {0, 0, 0, 0, NULL, NULL, 0, 0, 0, {0}, {0}, 0, NULL, NULL, 0, 0, NULL}
 
 /* Frees what the error owns and makes it LVHD_ERROR_INIT again. */
 LVHD_API void lvhd_error_clear(struct lvhd_error *err);
@@ -374,6 +376,31 @@ lvhd_create_differencing(lvhd_engine *engine, const char *image,
                          const char *parent,
                          const struct lvhd_create_options *opts,
                          lvhd_task **out, struct lvhd_error *err);
+
+/* One image of many. */
+struct lvhd_child {
+  const char *image;
+  size_t image_length; /* bytes, where it may hold NUL; 0: to the first NUL */
+  bool has_uuid;
+  uint8_t uuid[16];    /* text order; otherwise random */
+};
+
+/* Creates many children of one parent; all is copied.  The parent is looked at
+ * once, the files are written in parallel, and flushes are shared.  Each image
+ * succeeds or fails by itself: lvhd_task_item_info() and _error() tell, after
+ * any end of the task.  The task fails, with the error of the first that
+ * failed (err->failed of err->of), unless all succeeded; cancelled, it leaves
+ * what is published by then.  The descriptors that it holds at a time are at
+ * most half of what the process may have.
+ * A relative image starts from the parent's folder.  A relative parent starts
+ * from opts->base, and so do relative images then.  opts->has_uuid is
+ * E_INVALIDARG.  Errors of the call, for the parent and the options, as of
+ * lvhd_create_differencing; those of an image are its own. */
+LVHD_API LVHD_NODISCARD int
+lvhd_create_children(lvhd_engine *engine, const struct lvhd_child *list,
+                     size_t count, const char *parent,
+                     const struct lvhd_create_options *opts, lvhd_task **out,
+                     struct lvhd_error *err);
 
 /* ---- what a file says ------------------------------------------------ */
 
@@ -758,6 +785,17 @@ LVHD_API bool lvhd_task_leave(lvhd_task *task);
 LVHD_API const struct lvhd_info *lvhd_task_info(const lvhd_task *task);
 /* The same for a task whose result is a list. */
 LVHD_API const lvhd_infos *lvhd_task_infos(const lvhd_task *task);
+
+/* Of a task of lvhd_create_children, once it has ended, in any way: how many
+ * images it was asked for, and what became of one (0 to count - 1): an info, or
+ * NULL and then an error.  has_items: it is such a task. */
+LVHD_API bool lvhd_task_has_items(const lvhd_task *task);
+LVHD_API size_t lvhd_task_item_count(const lvhd_task *task);
+LVHD_API const struct lvhd_info *lvhd_task_item_info(const lvhd_task *task,
+                                                     size_t i);
+LVHD_API const struct lvhd_error *
+lvhd_task_item_error(const lvhd_task *task, size_t i);
+
 
 /* percent is 100 only after success, and never runs backwards. */
 struct lvhd_progress {

@@ -5,7 +5,7 @@
 -- by profilers:
 --   lua5.4 spec/bench/round.lua verb=differencing folder=/tmp/x count=100
 --     parent=/tmp/base.vhd | size=BYTES  [sync=none] [preflight=false]
---     [loop=serial|window|halves] [warm=2] [threads=1]
+--     [loop=serial|window|halves|many] [warm=2] [threads=1]
 -- Prints one line: lvhd files=N wall=SECONDS cpu=SECONDS lua=SECONDS, where
 -- cpu is of the whole process and lua of the Lua thread alone.
 
@@ -77,6 +77,15 @@ function loops.halves(prefix, count)
   end
   collect(older)
   collect(newer)
+end
+
+---All of them in one task (create_children); the infos too.
+function loops.many(prefix, count)
+  local list = {}
+  for i = 1, count do
+    list[i] = ("%s/%s%d.vhd"):format(opt.folder, prefix, i)
+  end
+  engine:create_children(list, subject):wait()
 end
 
 local loop = assert(loops[opt.loop], "no such loop")

@@ -485,6 +485,9 @@ static int r_mkdirat(const struct lv_sys *sys, int dir, const char *path,
 
 PASS(int, openat2, (const struct lv_sys *sys, int dir, const char *path,
                     int flags, uint64_t resolve), dir, path, flags, resolve)
+PASS(int, sync_file_range,
+     (const struct lv_sys *sys, int fd, off_t offset, off_t n,
+      unsigned flags), fd, offset, n, flags)
 PASS(int, dupfd, (const struct lv_sys *sys, int fd, int least), fd, least)
 PASS(int, close, (const struct lv_sys *sys, int fd), fd)
 PASS(int, fstat, (const struct lv_sys *sys, int fd, struct stat *st), fd, st)
@@ -529,7 +532,8 @@ static const struct lv_sys all_calls = {
     ENTRY(fstat),     ENTRY(fstatat),   ENTRY(fstatfs),   ENTRY(readlinkat),
     ENTRY(realpath),  ENTRY(pread),     ENTRY(pwritev),   ENTRY(copy),
     ENTRY(clone),     ENTRY(getdents),  ENTRY(lseek),     ENTRY(ftruncate),
-    ENTRY(fallocate), ENTRY(send),      ENTRY(fsync),     ENTRY(syncfs),    ENTRY(fdatasync),
+    ENTRY(fallocate), ENTRY(send),      ENTRY(fsync),     ENTRY(syncfs),
+    ENTRY(fdatasync), ENTRY(sync_file_range),
     ENTRY(getlk),     ENTRY(setlk),     ENTRY(futimens),  ENTRY(fchmod),
     ENTRY(linkat),    ENTRY(renameat2), ENTRY(unlinkat),  ENTRY(mkdirat),
     ENTRY(getrlimit), ENTRY(getrandom), ENTRY(monotonic), ENTRY(now)};

@@ -44,8 +44,8 @@
   X(openat) X(openat2) X(dupfd) X(close) X(fstat) X(fstatat) X(fstatfs)       \
   X(readlinkat) X(realpath)                                                     \
   X(pread) X(pwritev) X(copy) X(clone) X(getdents) X(lseek) X(ftruncate)      \
-  X(fallocate) X(send) X(fsync) X(syncfs) X(fdatasync) X(getlk) X(setlk)       \
-  X(futimens) X(fchmod) X(linkat) X(renameat2) X(unlinkat)          \
+  X(fallocate) X(send) X(fsync) X(syncfs) X(fdatasync) X(sync_file_range)     \
+  X(getlk) X(setlk) X(futimens) X(fchmod) X(linkat) X(renameat2) X(unlinkat)  \
   X(mkdirat) X(getrlimit) X(getrandom) X(monotonic) X(now)
 
 #define CALL_ENUM(name) CALL_##name,
@@ -435,6 +435,14 @@ static int t_syncfs(const struct lv_sys *sys, int fd) {
 
 static int t_fdatasync(const struct lv_sys *sys, int fd) {
   RUN(int, CALL(fdatasync, .fd = fd), fdatasync(fd));
+}
+
+static int t_sync_file_range(const struct lv_sys *sys, int fd, off_t offset,
+                             off_t n, unsigned flags) {
+  RUN(int,
+      CALL(sync_file_range, .fd = fd, .offset = offset, .length = n,
+           .flags = flags),
+      sync_file_range(fd, offset, n, flags));
 }
 
 static int t_setlk(const struct lv_sys *sys, int fd, struct flock *lock) {

@@ -415,5 +415,7 @@ int lvhd_error_text(const struct lvhd_error *err, char *buf, size_t size) {
     add(&t, "%slayer %u", t.joint, err->layer);
   if (err->errnum != 0 && !says_it_all(err))
     add_errno(&t, err);
+  if (err->of != 0)
+    add(&t, "; %zu of %zu images failed", err->failed, err->of);
   return (int)t.length;
 }

@@ -137,3 +137,19 @@ bool lv_same_name(const char *a, size_t a_length, const char *b,
   }
   return a_length == 0 && b_length == 0;
 }
+
+uint64_t lv_name_hash(const char *name, size_t length) {
+  uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+  while (length > 0) {
+    uint32_t c = 0;
+    size_t n = lv_utf8_take(name, length, &c);
+    if (n == 0) {
+      c = (unsigned char)*name;
+      n = 1;
+    }
+    hash = (hash ^ lv_upcase(c)) * UINT64_C(0x100000001b3);
+    name += n;
+    length -= n;
+  }
+  return hash;
+}

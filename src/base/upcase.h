@@ -18,4 +18,8 @@ uint32_t lv_upcase(uint32_t c);
 bool lv_same_name(const char *a, size_t a_length, const char *b,
                   size_t b_length);
 
+/* The same number for names that are the same but for case; what is no valid
+ * UTF-8 counts byte by byte. */
+uint64_t lv_name_hash(const char *name, size_t length);
+
 #endif

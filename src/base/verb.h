@@ -31,6 +31,12 @@ struct lv_verb {
   /* Instead of info, where the result is a list; else NULL. */
   const lvhd_infos *(*infos)(const void *args);
   const char *(*path)(const void *args);
+  /* Where each of many items ends for itself: how many there are, and what
+   * became of one, an info or (then info is NULL) an error; whatever the end
+   * of the task.  Else NULL. */
+  size_t (*item_count)(const void *args);
+  const struct lvhd_info *(*item)(const void *args, size_t i,
+                                  const struct lvhd_error **err);
 };
 
 /* What there is to do, said once, early; what has been done, added up. */
@@ -43,5 +49,15 @@ bool lv_job_cancelled(const struct lv_job *job);
 /* The point of no return: a cancel before it wins (false: undo and return
  * E_ABORT), one after it is too late. */
 bool lv_job_commit(struct lv_job *job);
+
+/* Calls fn for 0 .. n-1, each once, in no order, on this thread and on those
+ * of idle workers, which leave after an item when a task is queued: right with
+ * one thread, too.  Returns 0, or the first failure with its error in *err
+ * (fn's err is never NULL); after a failure no other item is begun, nor after
+ * a cancel, which is E_ABORT here.  None is under way any more when this
+ * returns. */
+int lv_job_spread(struct lv_job *job, size_t n,
+                  int (*fn)(void *arg, size_t i, struct lvhd_error *err),
+                  void *arg, struct lvhd_error *err);
 
 #endif

@@ -10,7 +10,6 @@
  */
 #include "io/drives.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -21,6 +20,7 @@
 #include "base/upcase.h"
 #include "base/winpath.h"
 #include "io/folder.h"
+#include "io/names.h"
 
 #define LOOKING (O_PATH | O_NOFOLLOW | O_CLOEXEC)
 #define LINKS_MAX 40 /* as the kernel has it */
@@ -114,11 +114,9 @@ static int open_root(struct lv_root *root, struct lv_env *env,
 
 /* ---- 2 one folder's names -------------------------------------------- */
 
-#define NAMES_PIECE 32768
-
-static void take_name(struct lv_twins *twins, const char *name, size_t n,
-                      const char *found) {
-  size_t m = strlen(found);
+void lv_twins_take(struct lv_twins *twins, const char *name,
+                   const char *found) {
+  size_t n = strlen(name), m = strlen(found);
   if (!lv_same_name(name, n, found, m))
     return;
   if (n == m && memcmp(name, found, n) == 0)
@@ -128,46 +126,23 @@ static void take_name(struct lv_twins *twins, const char *name, size_t n,
   twins->count++;
 }
 
-static ssize_t list(const struct lv_sys *sys, int fd, char *buf) {
-  ssize_t n = 0;
-  do {
-    n = sys->getdents(sys, fd, buf, NAMES_PIECE);
-  } while (n < 0 && errno == EINTR);
-  return n;
+struct looking {
+  struct lv_twins *twins;
+  const char *name;
+};
+
+static void take_name(void *arg, const char *found) {
+  const struct looking *looking = arg;
+  lv_twins_take(looking->twins, looking->name, found);
 }
 
-/* A folder that may not be listed has no twins to be seen. */
 int lv_twins_find(struct lv_twins *twins, const struct lv_env *env, int dir,
                   const char *name, struct lvhd_error *err) {
-  const struct lv_sys *sys = env->sys;
-  size_t length = strlen(name);
-  char *buf = malloc(NAMES_PIECE);
-  ssize_t n = 0;
-  int saved = 0;
-  int fd = -1;
+  struct looking looking = {twins, name};
   twins->count = 0;
   twins->exact = false;
-  if (buf == NULL)
-    return no_memory(err);
-  fd = lv_openat(sys, dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-  if (fd < 0) {
-    saved = errno;
-    free(buf);
-    return saved == EACCES || saved == ENOENT
-             ? 0
-             : lv_fail_errno(err, LV_STEP_FILE, saved, "openat");
-  }
-  while ((n = list(sys, fd, buf)) > 0) {
-    for (ssize_t at = 0; at < n;) {
-      const struct dirent64 *entry = (const void *)(buf + at);
-      take_name(twins, name, length, entry->d_name);
-      at += entry->d_reclen;
-    }
-  }
-  saved = n < 0 && errno != ENOENT ? errno : 0; /* ENOENT: it was removed */
-  sys->close(sys, fd);
-  free(buf);
-  return saved == 0 ? 0 : lv_fail_errno(err, LV_STEP_FILE, saved, "getdents64");
+  return env->names ? lv_names_twins(twins, env, dir, name, err)
+                    : lv_names_list(env, dir, take_name, &looking, err);
 }
 
 void lv_twins_tell(const struct lv_twins *twins, const char *root,
@@ -354,7 +329,7 @@ static int ambiguous(const struct way *w, const struct lv_twins *twins,
 static int look_up(struct way *w, char name[NAME_MAX + 1], bool given,
                    struct stat *st, bool *missing, struct lvhd_error *err) {
   const struct lv_sys *sys = w->env->sys;
-  struct lv_twins twins;
+  struct lv_twins twins = {0};
   int code = 0;
   *missing = sys->fstatat(sys, w->dir, name, st, AT_SYMLINK_NOFOLLOW) != 0;
   if (*missing && errno != ENOENT)

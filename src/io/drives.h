@@ -111,6 +111,10 @@ struct lv_twins {
 int lv_twins_find(struct lv_twins *twins, const struct lv_env *env, int dir,
                   const char *name, struct lvhd_error *err);
 
+/* Counts one name that was found, if it is a twin. */
+void lv_twins_take(struct lv_twins *twins, const char *name,
+                   const char *found);
+
 /* Adds their paths, in the folder root/rest, to err->others. */
 void lv_twins_tell(const struct lv_twins *twins, const char *root,
                    const char *rest, struct lvhd_error *err);

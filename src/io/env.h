@@ -23,10 +23,13 @@ struct lv_volume_hint {
 };
 
 struct lv_drives;
+struct lv_names;
 
 struct lv_env {
   const struct lv_sys *sys;
   const struct lv_drives *drives; /* io/drives.h; NULL: none; not owned */
+  struct lv_names *names; /* io/names.h, of one create_children; else NULL; not
+                             owned */
   /* the volume (st_dev + 1) where an unnamed file could not be linked; 0 */
   atomic_uint_fast64_t no_tmpfile;
   atomic_bool no_openat2;    /* an old kernel, or a filter of system calls */
@@ -37,6 +40,7 @@ struct lv_env {
 static inline void lv_env_init(struct lv_env *env, const struct lv_sys *sys) {
   env->sys = sys ? sys : &lv_sys_real;
   env->drives = NULL;
+  env->names = NULL;
   atomic_init(&env->no_tmpfile, 0);
   atomic_init(&env->no_openat2, false);
   atomic_init(&env->no_empty_path, false);

@@ -10,7 +10,8 @@
  * abandon() leads from the first three back to nothing.  A crash leaves
  * nothing in `begun` (unnamed), the temporary (named), or empty folders.
  *
- *   1 beginning   2 writing   3 folders   4 the name   5 the end
+ *   1 beginning   2 writing   3 folders   4 the name   5 many at once
+ *   6 the end
  */
 #include "io/newfile.h"
 
@@ -98,19 +99,24 @@ static void remember_name(struct lv_newfile *file) {
     atomic_store(&file->env->no_tmpfile, (uint64_t)st.st_dev + 1);
 }
 
-int lv_newfile_begin(struct lv_newfile *file, struct lv_env *env,
-                     const struct lv_folder *nearest, const char *folder,
-                     const char *name, mode_t mode, bool named,
-                     struct lvhd_error *err) {
+static void set_place(struct lv_newfile *file, struct lv_env *env,
+                      const struct lv_folder *nearest, const char *folder) {
   *file = (struct lv_newfile)LV_NEWFILE_INIT;
   file->env = env;
   file->nearest = nearest->fd;
   file->root = nearest->root.fd >= 0 ? &nearest->root : NULL;
   file->folder = folder;
-  file->name = name;
   file->missing = nearest->missing;
   file->path_only = nearest->path_only;
   file->made_from = SIZE_MAX;
+}
+
+int lv_newfile_begin(struct lv_newfile *file, struct lv_env *env,
+                     const struct lv_folder *nearest, const char *folder,
+                     const char *name, mode_t mode, bool named,
+                     struct lvhd_error *err) {
+  set_place(file, env, nearest, folder);
+  file->name = name;
   if (!named && !needs_name(env, nearest->fd)) {
     int code = lv_unnamed_open(&file->fd, env, nearest, mode, err);
     if (code != 0 || file->fd >= 0)
@@ -257,12 +263,18 @@ int lv_newfile_flush(struct lv_newfile *file, struct lvhd_error *err) {
 
 /* What target holds; one that cannot be opened for flushing goes with its
  * whole volume. */
-static int flush_folder(struct lv_newfile *file, struct lvhd_error *err) {
-  if (!file->path_only)
-    return flush_fd(file->env, file->target, err);
-  if (file->env->sys->syncfs(file->env->sys, file->fd) != 0)
+int lv_folder_flush(const struct lv_env *env, int folder, bool path_only,
+                    int fd, struct lvhd_error *err) {
+  if (!path_only)
+    return flush_fd(env, folder, err);
+  if (env->sys->syncfs(env->sys, fd) != 0)
     return lv_fail_errno(err, LV_STEP_CREATE, errno, "syncfs");
   return 0;
+}
+
+static int flush_folder(struct lv_newfile *file, struct lvhd_error *err) {
+  return lv_folder_flush(file->env, file->target, file->path_only, file->fd,
+                         err);
 }
 
 static void close_target(struct lv_newfile *file) {
@@ -476,7 +488,46 @@ int lv_newfile_link(struct lv_newfile *file, bool full,
   return lv_fail_errno(err, LV_STEP_CREATE, ENOENT, "linkat");
 }
 
-/* ---- 5 the end ------------------------------------------------------- */
+/* ---- 5 many at once -------------------------------------------------- */
+
+int lv_newfile_folders(struct lv_newfile *folders, struct lv_env *env,
+                       const struct lv_folder *nearest, const char *folder,
+                       struct lvhd_error *err) {
+  int code = 0;
+  set_place(folders, env, nearest, folder);
+  for (int i = 0; i < LINK_TRIES; i++) {
+    code = make_folders(folders, i > 0, err);
+    if (code != GONE)
+      return code;
+  }
+  return LV_AGAIN_GONE;
+}
+
+void lv_newfile_keep_folders(struct lv_newfile *folders) {
+  folders->made_from = SIZE_MAX;
+}
+
+int lv_newfile_link_in(struct lv_newfile *file, int target,
+                       struct lvhd_error *err) {
+  const char *call = "linkat";
+  int errnum = 0, code = 0;
+  file->target = target;
+  file->borrowed = true;
+  errnum = file->temp[0] ? link_named(file, &call) : link_unnamed(file);
+  if (errnum == 0) {
+    file->linked = true;
+    return 0;
+  }
+  code = link_failed(file, errnum, call, err);
+  return code == GONE ? LV_AGAIN_GONE : code;
+}
+
+void lv_newfile_start(const struct lv_newfile *file) {
+  (void)file->env->sys->sync_file_range(file->env->sys, file->fd, 0, 0,
+                                        SYNC_FILE_RANGE_WRITE);
+}
+
+/* ---- 6 the end ------------------------------------------------------- */
 
 /* Takes the final name away, if it still names our inode. */
 static void unlink_ours(struct lv_newfile *file, const struct stat *ours) {

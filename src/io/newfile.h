@@ -44,6 +44,9 @@ struct lv_newfile {
 };
 #define LV_NEWFILE_INIT {.fd = -1, .nearest = -1, .target = -1}
 
+/* The folder went away meanwhile: begin again. */
+#define LV_AGAIN_GONE (-3)
+
 /* lv_newfile_link: this way of naming is not to be had here; abandon, and
  * begin again with named == true. */
 #define LV_AGAIN_NAMED (-2)
@@ -87,6 +90,46 @@ int lv_newfile_flush(struct lv_newfile *file, struct lvhd_error *err);
  * is taken; LV_AGAIN_NAMED. */
 int lv_newfile_link(struct lv_newfile *file, bool full,
                     struct lvhd_error *err);
+
+/* Many files of one folder: it is made once, linked into many times, and made
+ * durable by the caller.
+ *
+ * begin: a file of its own that has no bytes and no name, only folders: those
+ * of `folder` that are missing are made, and folders->target is the last of
+ * them.  abandon takes them away again, if they are empty, unless they were
+ * kept.  LV_AGAIN_GONE.
+ * link_in: gives the name in the open folder `target`, which stays the
+ * caller's.  As lv_newfile_link, and LV_AGAIN_GONE. */
+int lv_newfile_folders(struct lv_newfile *folders, struct lv_env *env,
+                       const struct lv_folder *nearest, const char *folder,
+                       struct lvhd_error *err);
+void lv_newfile_keep_folders(struct lv_newfile *folders);
+int lv_newfile_link_in(struct lv_newfile *file, int target,
+                       struct lvhd_error *err);
+
+/* The bytes of the file begin to be written back; a hint. */
+void lv_newfile_start(const struct lv_newfile *file);
+
+/* Flushes what an open folder holds; a path-only one goes with its volume, by
+ * `fd`, a file there. */
+int lv_folder_flush(const struct lv_env *env, int folder, bool path_only,
+                    int fd, struct lvhd_error *err);
+
+/* What one flush for many may cost.  A flush of the volume also writes what
+ * other programs have left there: so much of it, in all, is worth what is
+ * spared.  See src/README.md. */
+struct lv_flushing {
+  uint64_t credit;    /* bytes of others that may still be waited for */
+  uint64_t elsewhere; /* dirty bytes that a flush of the volume has left */
+};
+#define LV_FLUSH_WORTH (UINT64_C(128) << 10) /* bytes: a flush of one file */
+
+/* All n files or folders are durable, by one flush of their volume: true.  The
+ * first of fds was opened before all the others.  False: flush each of them;
+ * that is not to be had here, or would cost more than the credit, or has
+ * failed, and then each one's own flush will tell of which. */
+bool lv_newfile_flush_many(struct lv_env *env, struct lv_flushing *state,
+                           const int *fds, size_t n);
 
 /* A failure takes the name away again. */
 int lv_newfile_settle(struct lv_newfile *file, struct lvhd_error *err);

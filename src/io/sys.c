@@ -122,6 +122,12 @@ static int real_fdatasync(SYS, int fd) {
   return fdatasync(fd);
 }
 
+static int real_sync_file_range(SYS, int fd, off_t offset, off_t n,
+                                unsigned flags) {
+  (void)sys;
+  return sync_file_range(fd, offset, n, flags);
+}
+
 static int real_setlk(SYS, int fd, struct flock *lock) {
   (void)sys;
   return fcntl(fd, F_OFD_SETLK, lock);
@@ -226,6 +232,7 @@ const struct lv_sys lv_sys_real = {
   .fsync = real_fsync,
   .syncfs = real_syncfs,
   .fdatasync = real_fdatasync,
+  .sync_file_range = real_sync_file_range,
   .getlk = real_getlk,
   .setlk = real_setlk,
   .futimens = real_futimens,

@@ -51,6 +51,8 @@ struct lv_sys {
   int (*fsync)(const struct lv_sys *, int fd);
   int (*syncfs)(const struct lv_sys *, int fd);
   int (*fdatasync)(const struct lv_sys *, int fd);
+  int (*sync_file_range)(const struct lv_sys *, int fd, off_t offset,
+                         off_t n, unsigned flags);
   int (*getlk)(const struct lv_sys *, int fd, struct flock *lock);
   int (*setlk)(const struct lv_sys *, int fd, struct flock *lock);
   int (*futimens)(const struct lv_sys *, int fd, const struct timespec ts[2]);

@@ -97,6 +97,9 @@ void l_push_error(lua_State *L, const struct lvhd_error *err);
 void l_push_info(lua_State *L, const struct lvhd_info *info);
 void l_push_infos(lua_State *L, const lvhd_infos *infos);
 
+/* Pushes the list of what became of many images: infos and errors. */
+void l_push_items(lua_State *L, const lvhd_task *task);
+
 /* An empty box for infos on top, and what became of it: the list in its
  * place, or nil and the error. */
 struct l_infos *l_infos_box(lua_State *L);
@@ -122,6 +125,7 @@ void l_interrupt(lua_State *L, bool hooked);
 
 void l_open_engine(lua_State *L);
 void l_open_task(lua_State *L);
+void l_open_children(lua_State *L);
 void l_open_ask(lua_State *L);
 void l_open_change(lua_State *L);
 void l_open_path(lua_State *L);

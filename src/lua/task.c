@@ -140,10 +140,15 @@ static int core_status(lua_State *L) {
 
 /* error(task) -> error | nil; the error counts as read. */
 static int core_error(lua_State *L) {
-  const struct lvhd_error *err = lvhd_task_error(l_check_task(L, 1));
+  lvhd_task *task = l_check_task(L, 1);
+  const struct lvhd_error *err = lvhd_task_error(task);
   if (err == NULL)
     return 0;
   l_push_error(L, err);
+  if (lvhd_task_has_items(task) && !lvhd_task_forked(task)) {
+    l_push_items(L, task);
+    lua_setfield(L, -2, "items");
+  }
   return 1;
 }
 
@@ -152,12 +157,16 @@ static int core_info(lua_State *L) {
   const lvhd_task *task = l_check_task(L, 1);
   const struct lvhd_info *info = lvhd_task_info(task);
   const lvhd_infos *infos = lvhd_task_infos(task);
-  if (info == NULL && infos == NULL)
+  bool items = lvhd_task_has_items(task) &&
+               lvhd_task_status(task) == LVHD_SUCCEEDED;
+  if (info == NULL && infos == NULL && !items)
     return 0;
   lua_settop(L, 1);
   if (lua_getiuservalue(L, 1, UV_INFO) == LUA_TTABLE)
     return 1;
-  if (infos)
+  if (items)
+    l_push_items(L, task);
+  else if (infos)
     l_push_infos(L, infos);
   else
     l_push_info(L, info);

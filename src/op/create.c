@@ -158,7 +158,6 @@ static int write_fixed(const struct lv_create *c, const struct lv_plan *plan,
                        struct batch *b, struct lvhd_error *err) {
   bool zero = c->opts.allocate == LVHD_ZERO;
   int code = 0;
-  lv_job_total(b->job, zero ? plan->file_size : LV_FOOTER_SIZE, 1);
   if (c->opts.allocate == LVHD_RESERVE)
     code = lv_newfile_reserve(b->file, plan->file_size, err);
   if (code == 0 && zero)
@@ -173,13 +172,32 @@ static int write_fixed(const struct lv_create *c, const struct lv_plan *plan,
 static int write_sparse(const struct lv_plan *plan, struct batch *b,
                         struct lvhd_error *err) {
   int code = 0;
-  lv_job_total(b->job, plan->file_size, 1);
   code = batch_add(b, plan->head, plan->head_size, err);
   if (code == 0)
     code = batch_fill(b, ones, plan->table_size, err);
   if (code == 0)
     code = batch_add(b, plan->footer, sizeof plan->footer, err);
   return code == 0 ? batch_write(b, err) : code;
+}
+
+int lv_create_fill(struct lv_create *c, struct lv_look *look,
+                   struct lv_newfile *file, struct lv_job *job,
+                   struct lvhd_error *err) {
+  const struct lv_plan *plan = &look->plan;
+  bool hole = c->type == LVHD_FIXED && c->opts.allocate != LVHD_ZERO &&
+              c->opts.allocate != LVHD_RESERVE;
+  uint64_t takes = hole ? LV_FOOTER_SIZE : plan->file_size;
+  struct batch b;
+  b.file = file;
+  b.job = job;
+  b.offset = 0;
+  b.bytes = 0;
+  b.count = 0;
+  look->written = (struct lv_written){
+    .file_size = plan->file_size,
+    .free = look->volume.free > takes ? look->volume.free - takes : 0};
+  return c->type == LVHD_FIXED ? write_fixed(c, plan, &b, err)
+                               : write_sparse(plan, &b, err);
 }
 
 /* The file system is a source like others, but that it exists nowhere. */
@@ -205,23 +223,11 @@ static int write_formatted(struct lv_create *c, struct lv_look *look,
 static int write_bytes(struct lv_create *c, struct lv_look *look,
                        struct lv_newfile *file, struct lv_job *job,
                        struct lvhd_error *err) {
-  const struct lv_plan *plan = &look->plan;
-  bool hole = c->type == LVHD_FIXED && c->opts.allocate != LVHD_ZERO &&
-              c->opts.allocate != LVHD_RESERVE;
-  uint64_t takes = hole ? LV_FOOTER_SIZE : plan->file_size;
-  struct batch b;
+  bool hole = c->type == LVHD_FIXED && c->opts.allocate != LVHD_ZERO;
   if (c->opts.filesystem != LVHD_UNFORMATTED)
     return write_formatted(c, look, file, job, err);
-  b.file = file;
-  b.job = job;
-  b.offset = 0;
-  b.bytes = 0;
-  b.count = 0;
-  look->written = (struct lv_written){
-    .file_size = plan->file_size,
-    .free = look->volume.free > takes ? look->volume.free - takes : 0};
-  return c->type == LVHD_FIXED ? write_fixed(c, plan, &b, err)
-                               : write_sparse(plan, &b, err);
+  lv_job_total(job, hole ? LV_FOOTER_SIZE : look->plan.file_size, 1);
+  return lv_create_fill(c, look, file, job, err);
 }
 
 /* ---- 3 the verb ------------------------------------------------------ */

@@ -12,6 +12,7 @@
 #include "image/facts.h"
 #include "io/folder.h"
 #include "io/volume.h"
+#include "op/way.h"
 
 struct lv_outcome;
 
@@ -37,6 +38,10 @@ struct lv_create {
                     a relative image starts from its folder; NULL */
   char *windows; /* of a child: windows_parent, then plain; NULL: none */
   size_t relative_at; /* where in parent what was given begins; 0: absolute */
+  const struct lv_way *way; /* one of many children: as it was found for the
+                               folder of all; not owned; else NULL */
+  bool from_base; /* one of many children, whose parent was relative: a relative
+                     image starts from base, too */
   char *twin; /* the name of the existing file that is the image in Windows'
                  eyes, its name differing in case only; else NULL */
   char *real_folder; /* of the image; NULL until it was looked at */
@@ -88,6 +93,10 @@ const char *lv_create_name(const struct lv_create *c);
  * Joins relative paths. */
 int lv_create_words(struct lv_create *c, struct lvhd_error *err);
 
+/* What concerns the parent and the values alone, of the creation of many
+ * children.  Joins a relative parent to base. */
+int lv_create_parent_words(struct lv_create *c, struct lvhd_error *err);
+
 /* Whether a converted disk may have c->size.  2,040 GiB exactly may: the limit
  * of the format, and what has it exists already.  A raw file has any size. */
 int lv_create_size(const struct lv_create *c, struct lvhd_error *err);
@@ -98,6 +107,22 @@ int lv_create_size(const struct lv_create *c, struct lvhd_error *err);
 int lv_create_look(struct lv_create *c, struct lv_look *look,
                    const uint8_t uuid[16], bool volume,
                    struct lvhd_error *err);
+
+/* The parts of it, for many children that share parent and folders: the parent
+ * into look->parent (open, also after a failure); what image and folder are
+ * (look->folder and c->real_folder are there); the plan.  The folder of the
+ * image as text: malloc'ed; NULL: no memory. */
+int lv_create_parent(struct lv_create *c, struct lv_look *look,
+                     struct lvhd_error *err);
+int lv_create_image(struct lv_create *c, struct lv_look *look,
+                    struct lvhd_error *err);
+int lv_create_plan(struct lv_create *c, struct lv_look *look,
+                   const uint8_t uuid[16], struct lvhd_error *err);
+char *lv_create_folder(const struct lv_create *c);
+
+/* Nobody has touched the file between the two looks. */
+bool lv_same_state(const struct stat *a, const struct stat *b);
+
 void lv_look_close(struct lv_look *look, const struct lv_env *env);
 
 /* Step 7: the volume can hold the file.  fd: as of lv_volume_check(). */
@@ -115,6 +140,9 @@ void lv_outcome_published(struct lv_create *c, int64_t mtime);
  * file, too. */
 int lv_outcome_kept(struct lv_create *c, struct lv_job *job,
                     struct lvhd_error *err);
+
+/* The info of an outcome that was taken from its creation. */
+const struct lvhd_info *lv_outcome_shown(const struct lv_outcome *outcome);
 
 /* NULL until success. */
 const struct lvhd_info *lv_outcome_info(const struct lv_create *c);

@@ -47,6 +47,8 @@ static enum kind kind_of(const struct lv_create *c, const char *path) {
 
 /* The other path of the call, which a relative image starts from. */
 static const char *other_of(const struct lv_create *c) {
+  if (c->from_base)
+    return NULL;
   return c->converts ? c->source : c->parent;
 }
 
@@ -163,6 +165,20 @@ static int join_paths(struct lv_create *c, struct lvhd_error *err) {
       err, lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_PATH_EMPTY));
   code = join_image(c, err);
   return code == 0 && c->parent ? join_parent(c, err) : code;
+}
+
+/* The parent of many: it has no image whose folder it could start from. */
+static int join_common_parent(struct lv_create *c, struct lvhd_error *err) {
+  const char *base = c->opts.base;
+  bool relative = kind_of(c, c->parent) == UNKNOWN;
+  if (base && kind_of(c, base) == UNKNOWN)
+    return lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_BASE_RELATIVE);
+  if (c->parent[0] == '\0')
+    return lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_PATH_EMPTY);
+  if (relative && base == NULL)
+    return lv_fail(err, LVHD_E_BAD_PATHNAME, LV_R_PATH_RELATIVE);
+  c->from_base = relative;
+  return join(c, &c->parent, relative ? base : NULL, err);
 }
 
 static int check_lengths(const struct lv_create *c, struct lvhd_error *err) {
@@ -282,6 +298,28 @@ int lv_create_words(struct lv_create *c, struct lvhd_error *err) {
   return code;
 }
 
+int lv_create_parent_words(struct lv_create *c, struct lvhd_error *err) {
+  const char *base = c->opts.base;
+  enum kind kind = kind_of(c, c->parent);
+  int code = 0;
+  if (kind == UNKNOWN)
+    kind = kind_of(c, base);
+  if (base)
+    code = check_text(c, base, strlen(base), kind_of(c, base), err);
+  if (code == 0)
+    code = fail_parent(
+      err, check_text(c, c->parent, c->opts.parent_length, kind, err));
+  if (code == 0)
+    code = fail_parent(err, join_common_parent(c, err));
+  if (code == 0)
+    code = fail_parent(err, lv_path_length(c->parent,
+                                           c->opts.long_paths == LVHD_YES,
+                                           err));
+  if (code == 0)
+    code = check_values(c, err);
+  return code == 0 ? lv_way_words(&c->windows, err) : code;
+}
+
 /* ---- 2 the parent ---------------------------------------------------- */
 
 /* What exists may have 2040 GiB exactly: the limit of the format. */
@@ -348,8 +386,7 @@ static int open_parent(struct lv_create *c, struct lv_look *look,
   return code;
 }
 
-/* Nobody has touched the file since it was seen. */
-static bool same_state(const struct stat *a, const struct stat *b) {
+bool lv_same_state(const struct stat *a, const struct stat *b) {
   return a->st_ino == b->st_ino && a->st_dev == b->st_dev &&
          a->st_size == b->st_size &&
          a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
@@ -394,13 +431,13 @@ static int check_note(const struct lv_create *c, const struct lv_look *look,
   return code;
 }
 
-static int look_parent(struct lv_create *c, struct lv_look *look,
-                       struct lvhd_error *err) {
+int lv_create_parent(struct lv_create *c, struct lv_look *look,
+                     struct lvhd_error *err) {
   bool known = false;
   int code = open_parent(c, look, err);
   if (code == 0)
     known = c->seen.st.st_ino != 0 &&
-            same_state(&c->seen.st, &look->parent.st);
+            lv_same_state(&c->seen.st, &look->parent.st);
   if (code == 0 && !known)
     code = check_note(c, look, err);
   if (code == 0 && !known)
@@ -432,6 +469,11 @@ static int block_size(const struct lv_create *c, uint32_t *size,
 
 /* ---- 3 the image ----------------------------------------------------- */
 
+char *lv_create_folder(const struct lv_create *c) {
+  return lv_is_windows(c->env, c->image) ? lv_winpath_folder(c->image)
+                                         : lv_path_folder(c->image);
+}
+
 static int look_folder(struct lv_create *c, struct lv_look *look,
                        struct lvhd_error *err) {
   bool windows = lv_is_windows(c->env, c->image);
@@ -439,7 +481,7 @@ static int look_folder(struct lv_create *c, struct lv_look *look,
   int code = 0;
   if (c->real_folder && !windows)
     return lv_folder_open(&look->folder, c->env, c->real_folder, err);
-  folder = windows ? lv_winpath_folder(c->image) : lv_path_folder(c->image);
+  folder = lv_create_folder(c);
   if (folder == NULL)
     return no_memory(err);
   code = lv_folder_open(&look->folder, c->env, folder, err);
@@ -451,8 +493,30 @@ static int look_folder(struct lv_create *c, struct lv_look *look,
   return code;
 }
 
-static int look_plan(struct lv_create *c, struct lv_look *look,
-                     const uint8_t uuid[16], struct lvhd_error *err) {
+/* What the child records of the way to its parent; found belongs to who
+ * calls. */
+static int take_way(const struct lv_create *c, struct lv_look *look,
+                    struct lv_plan_in *in, struct lv_way *found,
+                    struct lvhd_error *err) {
+  const struct lv_way *way = c->way ? c->way : found;
+  int code = 0;
+  if (c->way == NULL)
+    code = lv_way_find(found, c->env, c->real_folder, c->real_parent,
+                       c->windows, err);
+  if (code != 0)
+    return code;
+  in->relative = way->relative;
+  in->no_relative = way->no_relative;
+  in->windows = way->windows;
+  look->unnamable = way->unnamable;
+  in->size = c->seen.size;
+  memcpy(in->parent_uuid, c->seen.uuid, sizeof in->parent_uuid);
+  in->parent_timestamp = lv_timestamp(look->parent.st.st_mtim.tv_sec);
+  return 0;
+}
+
+int lv_create_plan(struct lv_create *c, struct lv_look *look,
+                   const uint8_t uuid[16], struct lvhd_error *err) {
   struct lv_plan_in in = {.type = c->type, .size = (uint64_t)c->size};
   struct lv_way way = {0};
   int code = block_size(c, &in.block_size, err);
@@ -462,19 +526,10 @@ static int look_plan(struct lv_create *c, struct lv_look *look,
   in.timestamp = lv_timestamp(c->opts.has_timestamp
                                 ? c->opts.timestamp
                                 : c->env->sys->now(c->env->sys));
-  if (c->type == LVHD_DIFFERENCING) {
-    code = lv_way_find(&way, c->env, c->real_folder, c->real_parent,
-                       c->windows, err);
-    if (code != 0)
-      return code;
-    in.relative = way.relative;
-    in.no_relative = way.no_relative;
-    in.windows = way.windows;
-    look->unnamable = way.unnamable;
-    in.size = c->seen.size;
-    memcpy(in.parent_uuid, c->seen.uuid, sizeof in.parent_uuid);
-    in.parent_timestamp = lv_timestamp(look->parent.st.st_mtim.tv_sec);
-  }
+  if (c->type == LVHD_DIFFERENCING)
+    code = take_way(c, look, &in, &way, err);
+  if (code != 0)
+    return code;
   code = lv_plan(&look->plan, &in, err);
   lv_way_clear(&way);
   return c->type == LVHD_DIFFERENCING ? fail_parent(err, code) : code;
@@ -492,7 +547,7 @@ static bool ask_image(const struct lv_create *c, bool preflight) {
  * and is the image then. */
 static int look_twin(struct lv_create *c, struct lv_look *look,
                      struct lvhd_error *err) {
-  struct lv_twins twins;
+  struct lv_twins twins = {0};
   int code = lv_twins_find(&twins, c->env, look->folder.fd,
                            lv_winpath_name(c->image), err);
   if (code != 0 || twins.count == 0)
@@ -507,8 +562,8 @@ static int look_twin(struct lv_create *c, struct lv_look *look,
   return code;
 }
 
-static int look_image(struct lv_create *c, struct lv_look *look,
-                      struct lvhd_error *err) {
+int lv_create_image(struct lv_create *c, struct lv_look *look,
+                    struct lvhd_error *err) {
   const struct lv_sys *sys = c->env->sys;
   struct stat st;
   if (look->folder.missing)
@@ -548,9 +603,9 @@ static int look_place(struct lv_create *c, struct lv_look *look,
                       struct lvhd_error *err) {
   int code = look->folder.fd < 0 ? look_folder(c, look, err) : 0;
   if (code == 0)
-    code = look_plan(c, look, uuid, err);
+    code = lv_create_plan(c, look, uuid, err);
   if (code == 0 && ask_image(c, volume))
-    code = look_image(c, look, err);
+    code = lv_create_image(c, look, err);
   if (code == 0 && volume && !look->exists)
     code = lv_look_room(c, look, -1, err);
   return code;
@@ -570,7 +625,7 @@ static int look_once(struct lv_create *c, struct lv_look *look,
   if (c->relative_at != 0 && c->real_parent == NULL)
     code = look_folder(c, look, err);
   if (code == 0 && c->type == LVHD_DIFFERENCING) {
-    code = look_parent(c, look, err);
+    code = lv_create_parent(c, look, err);
     *final = code != 0;
   }
   return code == 0 ? look_place(c, look, uuid, volume, err) : code;

@@ -267,6 +267,10 @@ int lv_outcome_kept(struct lv_create *c, struct lv_job *job,
   return code;
 }
 
+const struct lvhd_info *lv_outcome_shown(const struct lv_outcome *outcome) {
+  return &outcome->info;
+}
+
 const struct lvhd_info *lv_outcome_info(const struct lv_create *c) {
   if (c->kept)
     return &c->kept->info;

@@ -19,9 +19,20 @@ static int dress(const struct lv_create *c, struct lv_newfile *file,
     code = lv_newfile_chmod(file, c->opts.mode, err);
   if (code == 0 && c->opts.has_timestamp)
     code = lv_newfile_touch(file, c->opts.timestamp, err);
-  if (code == 0 && c->opts.sync != LVHD_SYNC_NONE)
-    code = lv_newfile_flush(file, err);
   return code;
+}
+
+int lv_publish_write(struct lv_create *c, struct lv_look *look, bool named,
+                     lv_fill_fn fill, struct lv_job *job,
+                     struct lv_newfile *file, struct lvhd_error *err) {
+  mode_t mode = c->opts.has_mode ? 0600 : 0666;
+  int code = lv_newfile_begin(file, c->env, &look->folder, c->real_folder,
+                              lv_create_name(c), mode, named, err);
+  if (code == 0)
+    code = lv_look_room(c, look, file->fd, err);
+  if (code == 0)
+    code = fill(c, look, file, job, err);
+  return code == 0 ? dress(c, file, err) : code;
 }
 
 /* One try to make the file: LV_AGAIN_NAMED asks for another. */
@@ -29,15 +40,9 @@ static int make_file(struct lv_create *c, struct lv_look *look, bool named,
                      lv_fill_fn fill, struct lv_job *job,
                      struct lvhd_error *err) {
   struct lv_newfile file = LV_NEWFILE_INIT;
-  mode_t mode = c->opts.has_mode ? 0600 : 0666;
-  int code = lv_newfile_begin(&file, c->env, &look->folder, c->real_folder,
-                              lv_create_name(c), mode, named, err);
-  if (code == 0)
-    code = lv_look_room(c, look, file.fd, err);
-  if (code == 0)
-    code = fill(c, look, &file, job, err);
-  if (code == 0)
-    code = dress(c, &file, err);
+  int code = lv_publish_write(c, look, named, fill, job, &file, err);
+  if (code == 0 && c->opts.sync != LVHD_SYNC_NONE)
+    code = lv_newfile_flush(&file, err);
   if (code == 0)
     code = lv_outcome_new(c, look, err);
   if (code == 0 && !lv_job_commit(job))
@@ -52,8 +57,8 @@ static int make_file(struct lv_create *c, struct lv_look *look, bool named,
   return code;
 }
 
-static int make_uuid(const struct lv_create *c, uint8_t uuid[16],
-                     struct lvhd_error *err) {
+int lv_publish_uuid(const struct lv_create *c, uint8_t uuid[16],
+                    struct lvhd_error *err) {
   const struct lv_sys *sys = c->env->sys;
   ssize_t got = 0;
   if (c->opts.has_uuid) {
@@ -97,7 +102,7 @@ int lv_publish(struct lv_create *c, lv_fill_fn fill, struct lv_job *job,
                struct lvhd_error *err) {
   uint8_t uuid[16];
   bool gone = true;
-  int code = make_uuid(c, uuid, err);
+  int code = lv_publish_uuid(c, uuid, err);
   if (code != 0)
     return code;
   for (int i = 0; gone && i < LV_LOOKS; i++) {

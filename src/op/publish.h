@@ -16,6 +16,23 @@ typedef int (*lv_fill_fn)(struct lv_create *c, struct lv_look *look,
                           struct lv_newfile *file, struct lv_job *job,
                           struct lvhd_error *err);
 
+/* The first steps, for many files that share the others: the file has all of
+ * its bytes, mode and time, and no name.  file->root and file->nearest are
+ * look->folder's. */
+int lv_publish_write(struct lv_create *c, struct lv_look *look, bool named,
+                     lv_fill_fn fill, struct lv_job *job,
+                     struct lv_newfile *file, struct lvhd_error *err);
+
+/* The identifier that was asked for, or a new one. */
+int lv_publish_uuid(const struct lv_create *c, uint8_t uuid[16],
+                    struct lvhd_error *err);
+
+/* The bytes of a fixed, dynamic or differencing disk that holds nothing; what
+ * is to be written in all is told by the caller (create.c). */
+int lv_create_fill(struct lv_create *c, struct lv_look *look,
+                   struct lv_newfile *file, struct lv_job *job,
+                   struct lvhd_error *err);
+
 /* Makes the file, or finds one that is kept; then the outcome is there. */
 int lv_publish(struct lv_create *c, lv_fill_fn fill, struct lv_job *job,
                struct lvhd_error *err);

@@ -77,9 +77,8 @@ int lv_pool_init(struct lv_pool *pool, unsigned max,
 
 /* ---- 2 workers ------------------------------------------------------- */
 
-/* With the lock held: the task to run next.  Long ones leave a worker to the
- * others, where there is more than one. */
-static lvhd_task *pick(const struct lv_pool *pool) {
+/* Long ones leave a worker to the others, where there is more than one. */
+lvhd_task *lv_pool_pick(const struct lv_pool *pool) {
   lvhd_task *task = pool->first;
   if (pool->max > 1 && pool->running_long + 1 >= pool->max)
     while (task && (task->kind & LV_LONG) != 0)
@@ -91,9 +90,11 @@ static void *worker_main(void *arg) {
   struct lv_pool *pool = arg;
   pthread_mutex_lock(&pool->lock);
   for (;;) {
-    lvhd_task *task = pick(pool);
+    lvhd_task *task = lv_pool_pick(pool);
     bool is_long = false;
     if (task == NULL) {
+      if (lv_spread_help(pool))
+        continue;
       if (pool->leave)
         break;
       pool->idle++;
@@ -130,6 +131,17 @@ static int start_worker(struct lv_pool *pool) {
   pthread_setname_np(pool->threads[pool->count], name);
   pool->count++;
   return 0;
+}
+
+/* Those that are woken for nothing sleep again; a thread that cannot be had
+ * is no harm. */
+void lv_pool_invite(struct lv_pool *pool, size_t n) {
+  size_t ready = pool->idle > pool->queued ? pool->idle - pool->queued : 0;
+  for (size_t i = 0; i < n && i < pool->idle; i++)
+    pthread_cond_signal(&pool->work);
+  for (; ready < n && pool->count < pool->max && !pool->leave; ready++)
+    if (start_worker(pool) != 0)
+      return;
 }
 
 /* ---- 3 the queue ----------------------------------------------------- */

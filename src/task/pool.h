@@ -9,7 +9,8 @@
  *
  * Operation.  Threads start when there is work and none is idle, up to
  * `max`; they block all signals.  The queue is first in, first out, but that
- * long tasks never take the last worker when there is more than one.
+ * long tasks never take the last worker when there is more than one.  A
+ * worker without a task helps one that has spread its items (spread.c).
  *
  * Safety.  A worker never frees a pool: the engine holds its reference until
  * the workers are joined.  In a forked child no lock is taken and nothing is
@@ -25,11 +26,15 @@
 #include "base/error.h"
 #include "base/verb.h"
 
+struct lv_spread; /* see spread.c */
+
 struct lv_pool {
   pthread_mutex_t lock;
-  pthread_cond_t work; /* the queue has a task, or the workers may leave */
+  pthread_cond_t work; /* the queue has a task, a task has items for others,
+                          or the workers may leave */
   lvhd_task *first, *last; /* the queue */
   size_t queued;
+  struct lv_spread *spreads; /* those that have items left */
   lvhd_task *live; /* queued or running */
   lvhd_task *lost; /* failed, their handle gone before */
   lvhd_waiter *waiters; /* for the end of the last live task */

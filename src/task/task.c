@@ -262,6 +262,30 @@ const lvhd_infos *lvhd_task_infos(const lvhd_task *task) {
            : NULL;
 }
 
+bool lvhd_task_has_items(const lvhd_task *task) {
+  return task->verb->item_count != NULL;
+}
+
+size_t lvhd_task_item_count(const lvhd_task *task) {
+  return ended(task) && task->verb->item_count
+           ? task->verb->item_count(task->args)
+           : 0;
+}
+
+const struct lvhd_info *lvhd_task_item_info(const lvhd_task *task, size_t i) {
+  const struct lvhd_error *err = NULL;
+  return i < lvhd_task_item_count(task) ? task->verb->item(task->args, i, &err)
+                                        : NULL;
+}
+
+const struct lvhd_error *lvhd_task_item_error(const lvhd_task *task,
+                                              size_t i) {
+  const struct lvhd_error *err = NULL;
+  if (i < lvhd_task_item_count(task))
+    (void)task->verb->item(task->args, i, &err);
+  return err;
+}
+
 static unsigned percent_of(uint64_t done, uint64_t total) {
   if (total == 0)
     return 0;

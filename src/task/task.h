@@ -81,6 +81,16 @@ int lv_event_fd(void); /* -1 and errno */
 /* With the lock held: a queued task leaves the queue. */
 void lv_pool_unqueue(struct lv_pool *pool, lvhd_task *task);
 
+/* With the lock held: the task to run next, or NULL. */
+lvhd_task *lv_pool_pick(const struct lv_pool *pool);
+
+/* With the lock held: wakes or starts up to n workers. */
+void lv_pool_invite(struct lv_pool *pool, size_t n);
+
+/* With the lock held, which is let go meanwhile: works on items of some
+ * spread until there is a task to run or no item left.  False: none was. */
+bool lv_spread_help(struct lv_pool *pool);
+
 /* With the lock held: a live task has ended. */
 void lv_pool_ended(struct lv_pool *pool, lvhd_task *task);
 
