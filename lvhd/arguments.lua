@@ -105,6 +105,25 @@ function M.size(value, position, fname)
   end
 end
 
+-- Options whose value the core cannot name: it has it in another form.
+local malformed = {
+  UUID_MALFORMED = "uuid",
+  MODE_MALFORMED = "mode",
+  LABEL_MALFORMED = "label",
+}
+
+---The same error, with the value of the option that is at fault.
+---@param err lvhd.Error|nil
+---@param opts table|nil the options as the user gave them
+function M.named(err, opts)
+  local option = err and err.name == "E_INVALIDARG" and malformed[err.reason]
+  if option and opts and type(opts[option]) == "string" then
+    err.actual = opts[option]
+    err.message = ("%s: %s = %q"):format(err.message, option, opts[option])
+  end
+  return err
+end
+
 ---What the core gave, or its error raised.
 function M.started(result, err)
   if not result then

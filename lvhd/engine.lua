@@ -203,9 +203,10 @@ local function start_sized(self, kind, fname, image, bytes, opts)
   errors.check_self(self, meta, fname)
   arguments.path(image, 1, fname)
   arguments.size(bytes, 2, fname)
-  opts = options.read(opts, options[fname], 3, fname)
+  local read = options.read(opts, options[fname], 3, fname)
   return arguments.sized(bytes, image, fname, function(parsed)
-    return core.create(self, kind, image, parsed, opts)
+    local task, err = core.create(self, kind, image, parsed, read)
+    return task, arguments.named(err, opts)
   end)
 end
 
@@ -248,9 +249,10 @@ function engine:create_differencing(image, parent, opts)
   errors.check_self(self, meta, "create_differencing")
   arguments.path(image, 1, "create_differencing")
   arguments.path(parent, 2, "create_differencing")
-  opts = options.read(opts, options.create_differencing, 3,
+  local read = options.read(opts, options.create_differencing, 3,
     "create_differencing")
-  return arguments.started(core.create(self, "differencing", image, parent, opts))
+  local task, err = core.create(self, "differencing", image, parent, read)
+  return arguments.started(task, arguments.named(err, opts))
 end
 
 ---Creates many differencing disks on one parent, in one task: the parent is

@@ -82,6 +82,8 @@
 --  * Merge keeps the child's file, which reads as before: nobody asked for its
 --    deletion, and the successors keep it too.
 --  * HostDriveIdentifier is nil (S_FALSE): no image here is linked to a drive.
+--  * SizeOnHost of a file that is damaged, or no disk at all, is its length;
+--    HostFreeDiskSpace is told with an image that can be read.
 --  * HostFreeDiskSpace of a file that is gone: E_BAD_PATHNAME, its only row about
 --    the path. What a property has no row for at all is DISP_E_EXCEPTION.
 --  * GetHardDiskFiles tells VHD files by what they hold, whatever their names, in

@@ -402,8 +402,10 @@ describe("label", function()
     end
     for _, label in ipairs(bad) do
       for _, verb in ipairs{ "fixed", "dynamic" } do
-        expect.refused("E_INVALIDARG", "LABEL_MALFORMED", create, verb,
-          "a.vhd", 3 * MIB, { filesystem = "fat16", label = label })
+        local err = expect.refused("E_INVALIDARG", "LABEL_MALFORMED", create,
+          verb, "a.vhd", 3 * MIB, { filesystem = "fat16", label = label })
+        assert.equal(label, err.actual)
+        assert.matches(("%q"):format(label), err.message, 1, true)
       end
     end
     assert.same({}, support.names(dir))

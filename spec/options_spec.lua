@@ -168,8 +168,10 @@ describe("uuid", function()
         (UUID:gsub("-", "")), "{" .. UUID .. "}", (UUID:gsub("a", "g")),
         (UUID:gsub("%-", "_")), UUID:sub(1, -2) .. "\0",
         "00000000-0000-0000-0000-000000000000" } do
-        expect.refused("E_INVALIDARG", "UUID_MALFORMED", create,
+        local err = expect.refused("E_INVALIDARG", "UUID_MALFORMED", create,
           { uuid = text })
+        assert.equal(text, err.actual)
+        assert.matches(("%q"):format(text), err.message, 1, true)
       end
     end)
   end)
@@ -274,8 +276,9 @@ describe("mode", function()
     each(function(create)
       for _, text in ipairs{ "", "8", "0o640", "rw-r-----", "-1", "77777",
         "10000", " 640", "0640 ", "0x1ff", "6.4" } do
-        expect.refused("E_INVALIDARG", "MODE_MALFORMED", create,
+        local err = expect.refused("E_INVALIDARG", "MODE_MALFORMED", create,
           { mode = text })
+        assert.equal(text, err.actual)
       end
     end)
   end)

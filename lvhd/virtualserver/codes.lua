@@ -102,12 +102,28 @@ translate.folder = translate.opener
 
 M.translate = translate
 
+-- In place of hints at options, which no member has.
+local hints = {
+  PARENT_TIME = "if its content is the same, assigning Parent takes its time",
+  JOURNAL_PENDING = "run the operation that was interrupted again",
+}
+
+---The hint as a script can follow it, or nil.
+---@param err lvhd.Error
+---@return string?
+function M.hint(err)
+  if err.hint and err.hint:find("force = ", 1, true) then
+    return hints[err.reason]
+  end
+  return err.hint
+end
+
 ---Raises an error of a member.
 ---@param app table
 ---@param member string its documented name
 ---@param err lvhd.Error
 function M.raise(app, member, err)
-  err.op = member
+  err.op, err.hint = member, M.hint(err)
   object.raise(app, err)
 end
 

@@ -69,9 +69,27 @@ from_info("SizeInGuest", translate.property, function(i)
   return i.size
 end)
 
-from_info("SizeOnHost", translate.host_size, function(i)
-  return i.file_size
-end)
+-- What is damaged, or no disk at all, has a length all the same.
+local function length(state)
+  local engine, path = state.app.engine, state.path
+  local file = io.open(path:find("^/") and path or engine:host_path(path), "rb")
+  local size = file and file:seek("end")
+  if file then
+    file:close()
+  end
+  return size
+end
+
+class.properties.SizeOnHost = { get = function(state)
+  local app, engine = state.app, state.app.engine
+  local found, err = codes.catch(engine.info, engine, state.path)
+  if found then
+    return found.file_size
+  end
+  return err.name == "VM_E_INVALID_HD_FILE" and err.reason ~= "NOT_REGULAR"
+    and length(state)
+    or codes.raise(app, "SizeOnHost", translate.host_size(err))
+end }
 
 from_info("HostFreeDiskSpace", translate.host_free, function(i)
   return i.free

@@ -134,7 +134,8 @@ property("ErrorDescription", function(state)
   if not err then
     return ""
   end
-  return err.hint and ("%s (%s)"):format(err.message, err.hint) or err.message
+  local hint = codes.hint(err)
+  return hint and ("%s (%s)"):format(err.message, hint) or err.message
 end)
 
 function class.methods.Cancel(state)
