@@ -213,6 +213,7 @@ bench:
 bench-run: $(CORE) $(BENCHES) $(BENCHMODS)
 	@$(RUN_PATHS) $(LUA) spec/bench/bench.lua
 	@$(RUN_PATHS) $(LUA) spec/bench/children.lua
+	@$(RUN_PATHS) $(LUA) spec/bench/loops.lua
 	@$(RUN_PATHS) $(LUA) spec/bench/reading.lua
 	@$(RUN_PATHS) $(LUA) spec/bench/writing.lua
 

@@ -470,14 +470,15 @@ end
 ---Makes an engine.
 ---@param opts? lvhd.EngineOptions
 ---@param fname string the function to blame
+---@param default? boolean it is the default engine
 ---@return lvhd.Engine
-function M.new(opts, fname)
+function M.new(opts, fname, default)
   local read = options.read(opts, options.engine, 1, fname) or {}
   local made, err = core.engine(read)
   if not made then
     errors.raise(err)
   end
-  core.engine_state(made, { poll = read.poll, waiters = {} })
+  core.engine_state(made, { poll = read.poll, waiters = {}, default = default })
   return made
 end
 

@@ -125,6 +125,20 @@ function M.argument(position, fname, message)
     :format(at and at .. ": " or "", position, fname, message), 0)
 end
 
+---Raises a wrong use, with the line of the script.
+function M.misuse(message)
+  local at = where()
+  error((at and at .. ": " or "") .. message, 0)
+end
+
+---Checks a time in seconds that may be absent.
+function M.check_seconds(seconds, position, fname)
+  if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds) then
+    M.argument(position, fname, "number expected, got "
+      .. (type(seconds) == "number" and "nan" or type(seconds)))
+  end
+end
+
 ---Checks what a method was called on: `x.wait()` where `x:wait()` was meant
 ---is a wrong use, to be said with the script's line.
 function M.check_self(object, class, fname)

@@ -8,6 +8,7 @@ local errors = require "lvhd.error"
 local engines = require "lvhd.engine"
 require "lvhd.change"
 require "lvhd.task"
+require "lvhd.ended"
 require "lvhd.disk"
 
 errors.own()
@@ -46,7 +47,7 @@ function lvhd.default_engine(opts)
     errors.argument(1, "default_engine",
       "the default engine is made already: no options any more")
   end
-  default = default or engines.new(opts, "default_engine")
+  default = default or engines.new(opts, "default_engine", true)
   return default
 end
 

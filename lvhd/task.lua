@@ -92,13 +92,11 @@ end
 ---fork; the plain string "interrupted!" on Ctrl-C.
 ---@param seconds? number at most so long; 0 asks; absent: for ever
 ---@return lvhd.Info|lvhd.Info[]|nil result an info, or the list of `check`,
----`find`, `children` and `create_children`; nil when the time was up
+---`find`, `children` and `create_children`, the same table as long as the
+---program has it; nil when the time was up
 ---@return lvhd.Error|nil err then its name is VM_E_TIMED_OUT
 function task:wait(seconds)
-  if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds) then
-    errors.argument(1, "wait", "number expected, got "
-      .. (type(seconds) == "number" and "nan" or type(seconds)))
-  end
+  errors.check_seconds(seconds, 1, "wait")
   check(self, "wait")
   if not wait(self, seconds and core.now() + seconds) then
     local err = core.fail("VM_E_TIMED_OUT", (core.describe(self)))

@@ -87,6 +87,28 @@ describe("the README", function()
   end
 end)
 
+describe("the chapter on event loops", function()
+  local chapter = support.read("README.md"):match(
+    "\n## In an event loop\n(.-)\n## ")
+  local files = support.run("ls spec/examples/loop-*.lua")
+
+  it("shows the programs of spec/examples, which loops_spec runs", function()
+    local shown = {}
+    for _, block in ipairs(programs(chapter)) do
+      shown[block.source] = true
+    end
+    local n = 0
+    for path in files:gmatch("%S+") do
+      local text = support.read(path):match("^%-%- SPDX.-\n\n(.*)$")
+      assert.is_true(shown[text], path)
+      shown[text] = nil
+      n = n + 1
+    end
+    assert.is_true(n >= 5)
+    assert.is_nil(next(shown), "a program that is no file")
+  end)
+end)
+
 describe("the quick start", function()
   local source = support.read("spec/examples/quickstart.lua")
 

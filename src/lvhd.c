@@ -214,6 +214,8 @@ void lvhd_engine_free(lvhd_engine *engine, bool cancel) {
   if (engine == NULL)
     return;
   lvhd_engine_close(engine, cancel);
+  while ((task = lvhd_engine_ended(engine)) != NULL)
+    lvhd_task_free(task);
   while ((task = lv_pool_lost(&engine->pool)) != NULL)
     lvhd_task_free(task);
   lv_pool_unref(&engine->pool);

@@ -264,7 +264,29 @@ struct lvhd_engine_counts {
 LVHD_API void lvhd_engine_counts(lvhd_engine *engine,
                                  struct lvhd_engine_counts *out);
 
-/* A failed task whose handle was freed before it ended is lost; this hands
+/* Handing out what has ended, whoever started it.  From the first call of
+ * lvhd_engine_collect or lvhd_engine_fd on, the engine holds each task that is
+ * live, and each later one, until lvhd_engine_ended has handed it out, once, in
+ * the order of ending; before, it holds none.  After lvhd_engine_close the rest
+ * is still to be had.
+ *
+ * lvhd_engine_ended: a handle of such a task, to be freed beside the one that
+ * the call gave, or NULL.  All handles of a task belong to one thread at a
+ * time; lvhd_task_user() tells a program which of its own it is.
+ * lvhd_engine_ended_count: how many there are to be had now.
+ * lvhd_engine_ended_step: waits at most `ms` milliseconds until there is one,
+ * or no task is live; a signal ends the wait early.  True: one of the two.
+ * lvhd_engine_fd: a descriptor that is readable exactly while there is one, and
+ * lives as long as the engine's memory; -1: *err filled (VM_E_OUT_OF_RESOURCE).
+ * After a fork: none, no wait, E_HANDLE. */
+LVHD_API void lvhd_engine_collect(lvhd_engine *engine);
+LVHD_API lvhd_task *lvhd_engine_ended(lvhd_engine *engine);
+LVHD_API size_t lvhd_engine_ended_count(lvhd_engine *engine);
+LVHD_API bool lvhd_engine_ended_step(lvhd_engine *engine, unsigned ms);
+LVHD_API int lvhd_engine_fd(lvhd_engine *engine, struct lvhd_error *err);
+
+/* A failed task whose handle was freed before it ended is lost, unless the
+ * engine holds it (lvhd_engine_collect); this hands
  * out one such task as a handle again, or NULL, and is cheap when there is
  * none.  A program that frees handles of running tasks calls it now and then,
  * if only to free what it gets: the lost ones pile up until then. */
@@ -774,10 +796,11 @@ LVHD_API bool lvhd_task_cancel(lvhd_task *task);
 LVHD_API const struct lvhd_error *lvhd_task_error(lvhd_task *task);
 /* The same, and the error stays unread. */
 LVHD_API const struct lvhd_error *lvhd_task_peek(const lvhd_task *task);
-/* True: it failed and nobody has asked for its error.  The handle is about
- * to be freed: if the task fails from now on, it is lost (see
- * lvhd_engine_lost), so that each unread error is told in one way or the
- * other.  False in a forked child. */
+/* True: it failed and nobody has asked for its error, which counts as read
+ * now.  The handle is about to be freed: if it is the last one and the task
+ * fails from now on, it is lost (see lvhd_engine_lost), so that each unread
+ * error is told in one way or the other.  False in a forked child, and while
+ * there is another handle. */
 LVHD_API bool lvhd_task_leave(lvhd_task *task);
 
 /* NULL until success, and for a task whose result is a list; lives as long as
@@ -816,6 +839,14 @@ LVHD_API int lvhd_task_fd(lvhd_task *task, struct lvhd_error *err);
 /* The descriptor when one was made, else -1. */
 LVHD_API int lvhd_task_has_fd(const lvhd_task *task);
 
+/* A pointer of the program's own, NULL until it is set.  One for all handles
+ * of the task. */
+LVHD_API void lvhd_task_set_user(lvhd_task *task, void *user);
+LVHD_API void *lvhd_task_user(const lvhd_task *task);
+
+/* True from lvhd_engine_collect on until lvhd_engine_ended hands it out. */
+LVHD_API bool lvhd_task_kept(lvhd_task *task);
+
 /* Lets go.  The task itself goes on. */
 LVHD_API void lvhd_task_free(lvhd_task *task);
 
@@ -837,12 +868,16 @@ LVHD_API int lvhd_waiter_fd(const lvhd_waiter *waiter);
 /* task NULL: until the engine is idle.  True: that has already happened,
  * and nothing was attached. */
 LVHD_API bool lvhd_waiter_attach(lvhd_waiter *waiter, lvhd_task *task);
+/* The same for a task that lvhd_engine_ended would hand out, or until none is
+ * live; only where the engine collects. */
+LVHD_API bool lvhd_waiter_attach_ended(lvhd_waiter *waiter);
 /* Detaches if attached and drains the descriptor. */
 LVHD_API void lvhd_waiter_detach(lvhd_waiter *waiter);
 /* Detaches and gives the descriptor back to the engine's set. */
 LVHD_API void lvhd_waiter_free(lvhd_waiter *waiter);
-/* The i-th descriptor of the set, or -1 past the end: for hosts that must
- * tell an event loop before the engine's memory goes. */
+/* The i-th descriptor of the set, behind them that of lvhd_engine_fd, or -1
+ * past the end: for hosts that must tell an event loop before the engine's
+ * memory goes. */
 LVHD_API int lvhd_engine_fd_at(lvhd_engine *engine, size_t i);
 
 /* An identifier as text of 36 characters, and back; false: malformed. */

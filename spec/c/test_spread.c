@@ -119,6 +119,16 @@ static unsigned kind(const void *args) {
   return 0;
 }
 
+static unsigned kind_long(const void *args) {
+  (void)args;
+  return LV_LONG;
+}
+
+static unsigned kind_many(const void *args) {
+  (void)args;
+  return LV_MANY;
+}
+
 static const char *path(const void *args) {
   (void)args;
   return "/a/path";
@@ -127,6 +137,12 @@ static const char *path(const void *args) {
 static const struct lv_verb spreads = {.name = "spreads", .prepare = prepare,
                                        .run = run, .free = release,
                                        .kind = kind, .path = path};
+static const struct lv_verb long_spreads = {
+  .name = "long_spreads", .prepare = prepare, .run = run, .free = release,
+  .kind = kind_long, .path = path};
+static const struct lv_verb many_spreads = {
+  .name = "many_spreads", .prepare = prepare, .run = run, .free = release,
+  .kind = kind_many, .path = path};
 static const struct lv_verb shorts = {.name = "shorts", .prepare = prepare,
                                        .run = run_short, .free = release,
                                        .kind = kind, .path = path};
@@ -258,29 +274,37 @@ static void test_cancel(unsigned threads, bool stop) {
 }
 
 /* Helpers leave for tasks that come meanwhile, after the item at hand; the
- * owner stays. */
-static void test_queued_meanwhile(void) {
+ * owners stay.  Of long spreads there is one less than threads at a time. */
+static void test_queued_meanwhile(unsigned threads, unsigned count,
+                                  const struct lv_verb *verb) {
   struct lv_pool pool;
-  struct plan *plan = plan_of(ITEMS);
+  struct plan *plans[8];
   atomic_uint done = 0;
-  lvhd_task *task = NULL, *others[20];
-  unsigned begun = 0;
-  open_pool(&pool, 2);
-  plan->busy_us = 2000;
-  task = start(&pool, &spreads, plan);
-  CHECK(reaches(&plan->most, 2));
+  lvhd_task *tasks[8], *others[20];
+  open_pool(&pool, threads);
+  for (unsigned i = 0; i < count; i++) {
+    plans[i] = plan_of(ITEMS);
+    plans[i]->busy_us = 2000;
+    tasks[i] = start(&pool, verb, plans[i]);
+  }
+  CHECK(reaches(&plans[0]->most, count < threads ? 2 : 1));
   for (int i = 0; i < 20; i++)
     others[i] = start(&pool, &shorts, &done);
   CHECK(reaches(&done, 20));
-  begun = (unsigned)calls_of(plan, 1);
-  CHECK(begun < ITEMS / 2); /* a second of items was left */
-  CHECK(await(task));
-  each_item_once(plan);
+  CHECK(calls_of(plans[0], 1) < ITEMS / 2); /* more than half a second left */
+  for (unsigned i = threads - 1; i < count; i++) {
+    CHECK_INT(lvhd_task_status(tasks[i]), LVHD_QUEUED);
+    CHECK_INT(calls_of(plans[i], 1), 0);
+  }
+  for (unsigned i = 0; i < count; i++) {
+    CHECK(await(tasks[i]));
+    each_item_once(plans[i]);
+    lvhd_task_free(tasks[i]);
+    free(plans[i]);
+  }
   for (int i = 0; i < 20; i++)
     lvhd_task_free(others[i]);
-  lvhd_task_free(task);
   close_pool(&pool);
-  free(plan);
 }
 
 /* Nothing refuses new tasks' items: what runs when the pool is stopped goes
@@ -374,7 +398,12 @@ int main(void) {
     test_two_at_once(threads[i]);
     test_nested(threads[i]);
   }
-  test_queued_meanwhile();
+  test_queued_meanwhile(2, 1, &spreads);
+  test_queued_meanwhile(4, 2, &spreads);
+  test_queued_meanwhile(2, 1, &long_spreads);
+  test_queued_meanwhile(2, 2, &long_spreads);
+  test_queued_meanwhile(4, 4, &long_spreads);
+  test_queued_meanwhile(4, 4, &many_spreads);
   test_stopped_meanwhile();
   test_no_error_wanted();
   return check_done();

@@ -41,6 +41,10 @@ tests() {
   need lua-busted lua_has busted.core
   need lua-busted has busted
   need lua-cqueues lua_has cqueues
+  need lua-luv lua_has luv
+  need lua-event lua_has luaevent.core
+  need lua-socket lua_has socket
+  need lua-copas test -e /usr/share/lua/5.2/copas.lua
   need luarocks has luarocks
   need libvhdi-utils has vhdiinfo
   need qemu-utils has qemu-nbd

@@ -11,8 +11,11 @@
 
 struct lv_job; /* the running task, as its verb sees it; see task/task.c */
 
-/* The verb never takes the last idle worker. */
+/* The verb never takes the last worker that does nothing of the kind, where
+ * there is more than one.  LV_LONG: at the end of a Lua state it is cancelled;
+ * LV_MANY: it is a creation, and finishes. */
 #define LV_LONG 1u
+#define LV_MANY 2u
 
 /* One const object per op file.  args is one allocation of the verb's. */
 struct lv_verb {
@@ -24,7 +27,7 @@ struct lv_verb {
   int (*run)(void *args, struct lv_job *job, struct lvhd_error *err);
   /* Arguments and result, at the last reference, on any thread. */
   void (*free)(void *args);
-  /* LV_LONG or 0; asked once, after prepare. */
+  /* LV_LONG, LV_MANY or 0; asked once, after prepare. */
   unsigned (*kind)(const void *args);
   /* The result after success; the path for texts.  Both live in args. */
   const struct lvhd_info *(*info)(const void *args);

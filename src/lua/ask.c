@@ -69,6 +69,7 @@ static int core_check(lua_State *L) {
   const char *path = l_path(L, 2);
   struct lvhd_check_options opts = {0};
   struct l_task *box = NULL;
+  int code = 0;
   lua_settop(L, 3);
   if (lua_istable(L, 3)) {
     opts.chain = l_choice(L, 3, "chain") == LVHD_YES;
@@ -80,9 +81,8 @@ static int core_check(lua_State *L) {
   l_open_options(L, 3, &opts.open);
   l_sweep(L);
   box = l_task_box(L);
-  if (lvhd_check(engine, path, &opts, &box->task, &box->err) != 0)
-    return l_fail(L, &box->err);
-  return 1;
+  code = lvhd_check(engine, path, &opts, &box->task, l_engine_error(L));
+  return l_task_result(L, box, code);
 }
 
 /* find(engine, folders) -> task | nil, error.  The list may hold false, for
@@ -90,15 +90,15 @@ static int core_check(lua_State *L) {
 static int core_find(lua_State *L) {
   lvhd_engine *engine = l_check_engine(L, 1);
   struct l_task *box = NULL;
+  int code = 0;
   const char **folders = NULL;
   size_t count = 0;
   luaL_checktype(L, 2, LUA_TTABLE);
   folders = l_strings(L, 2, &count);
   l_sweep(L);
   box = l_task_box(L);
-  if (lvhd_find(engine, folders, count, &box->task, &box->err) != 0)
-    return l_fail(L, &box->err);
-  return 1;
+  code = lvhd_find(engine, folders, count, &box->task, l_engine_error(L));
+  return l_task_result(L, box, code);
 }
 
 /* children(engine, parent, folders) -> task | nil, error */
@@ -106,16 +106,15 @@ static int core_children(lua_State *L) {
   lvhd_engine *engine = l_check_engine(L, 1);
   const char *parent = l_path(L, 2);
   struct l_task *box = NULL;
+  int code = 0;
   const char **folders = NULL;
   size_t count = 0;
   luaL_checktype(L, 3, LUA_TTABLE);
   folders = l_strings(L, 3, &count);
   l_sweep(L);
   box = l_task_box(L);
-  if (lvhd_children(engine, parent, folders, count, &box->task, &box->err) !=
-      0)
-    return l_fail(L, &box->err);
-  return 1;
+  code = lvhd_children(engine, parent, folders, count, &box->task, l_engine_error(L));
+  return l_task_result(L, box, code);
 }
 
 static const luaL_Reg functions[] = {

@@ -15,6 +15,7 @@ static int core_convert(lua_State *L) {
     lua_isnil(L, 3) ? NULL
                     : luaL_checklstring(L, 3, &opts.create.image_length);
   struct l_task *box = NULL;
+  int code = 0;
   lua_settop(L, 4);
   if (lua_istable(L, 4)) {
     l_create_options(L, 4, &opts.create);
@@ -28,9 +29,8 @@ static int core_convert(lua_State *L) {
   l_open_options(L, 4, &opts.open);
   l_sweep(L);
   box = l_task_box(L);
-  if (lvhd_convert(engine, source, dest, &opts, &box->task, &box->err) != 0)
-    return l_fail(L, &box->err);
-  return 1;
+  code = lvhd_convert(engine, source, dest, &opts, &box->task, l_engine_error(L));
+  return l_task_result(L, box, code);
 }
 
 /* merge(engine, child, options or nil) -> task | nil, error */
@@ -39,6 +39,7 @@ static int core_merge(lua_State *L) {
   const char *child = l_path(L, 2);
   struct lvhd_merge_options opts = {0};
   struct l_task *box = NULL;
+  int code = 0;
   lua_settop(L, 3);
   if (lua_istable(L, 3)) {
     opts.remove = l_choice(L, 3, "delete") == LVHD_YES;
@@ -51,9 +52,8 @@ static int core_merge(lua_State *L) {
   l_open_options(L, 3, &opts.open);
   l_sweep(L);
   box = l_task_box(L);
-  if (lvhd_merge(engine, child, &opts, &box->task, &box->err) != 0)
-    return l_fail(L, &box->err);
-  return 1;
+  code = lvhd_merge(engine, child, &opts, &box->task, l_engine_error(L));
+  return l_task_result(L, box, code);
 }
 
 typedef int verb_of_one_path(lvhd_engine *engine, const char *path,
@@ -65,13 +65,13 @@ static int start(lua_State *L, verb_of_one_path *verb) {
   const char *path = l_path(L, 2);
   struct lvhd_open_options opts;
   struct l_task *box = NULL;
+  int code = 0;
   lua_settop(L, 3);
   l_open_options(L, 3, &opts);
   l_sweep(L);
   box = l_task_box(L);
-  if (verb(engine, path, &opts, &box->task, &box->err) != 0)
-    return l_fail(L, &box->err);
-  return 1;
+  code = verb(engine, path, &opts, &box->task, l_engine_error(L));
+  return l_task_result(L, box, code);
 }
 
 /* compact(engine, path, options or nil) -> task | nil, error */
@@ -91,13 +91,13 @@ static int core_resize(lua_State *L) {
   lua_Integer size = luaL_checkinteger(L, 3);
   struct lvhd_open_options opts;
   struct l_task *box = NULL;
+  int code = 0;
   lua_settop(L, 4);
   l_open_options(L, 4, &opts);
   l_sweep(L);
   box = l_task_box(L);
-  if (lvhd_resize(engine, path, size, &opts, &box->task, &box->err) != 0)
-    return l_fail(L, &box->err);
-  return 1;
+  code = lvhd_resize(engine, path, size, &opts, &box->task, l_engine_error(L));
+  return l_task_result(L, box, code);
 }
 
 /* relink(engine, child, parent, options or nil) -> task | nil, error */
@@ -107,13 +107,13 @@ static int core_relink(lua_State *L) {
   const char *parent = l_path(L, 3);
   struct lvhd_open_options opts;
   struct l_task *box = NULL;
+  int code = 0;
   lua_settop(L, 4);
   l_open_options(L, 4, &opts);
   l_sweep(L);
   box = l_task_box(L);
-  if (lvhd_relink(engine, child, parent, &opts, &box->task, &box->err) != 0)
-    return l_fail(L, &box->err);
-  return 1;
+  code = lvhd_relink(engine, child, parent, &opts, &box->task, l_engine_error(L));
+  return l_task_result(L, box, code);
 }
 
 static const luaL_Reg functions[] = {

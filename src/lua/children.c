@@ -53,8 +53,8 @@ static int core_create_children(lua_State *L) {
   l_sweep(L);
   box = l_task_box(L);
   code = lvhd_create_children(engine, list, n, parent, &opts, &box->task,
-                              &box->err);
-  return code == 0 ? 1 : l_fail(L, &box->err);
+                              l_engine_error(L));
+  return l_task_result(L, box, code);
 }
 
 void l_push_items(lua_State *L, const lvhd_task *task) {

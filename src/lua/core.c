@@ -79,6 +79,7 @@ int luaopen_lvhd_core(lua_State *L) {
   /* Engines first: what they leave in the registry closes last. */
   l_open_engine(L);
   l_open_task(L);
+  l_open_ended(L);
   l_open_children(L);
   l_open_ask(L);
   l_open_change(L);

@@ -35,7 +35,17 @@ static struct l_house *house_of(lua_State *L) {
 static void say_lost(lua_State *L, lvhd_engine *engine) {
   lvhd_task *task = NULL;
   while ((task = lvhd_engine_lost(engine)) != NULL) {
-    l_warn(L, lvhd_task_peek(task));
+    l_warn(L, lvhd_task_error(task)); /* it counts as read */
+    lvhd_task_free(task);
+  }
+}
+
+/* Ended tasks that the engine holds for a program that cannot ask any more. */
+static void drop_ended(lua_State *L, lvhd_engine *engine) {
+  lvhd_task *task = NULL;
+  while ((task = lvhd_engine_ended(engine)) != NULL) {
+    if (lvhd_task_leave(task))
+      l_warn(L, lvhd_task_peek(task));
     lvhd_task_free(task);
   }
 }
@@ -70,8 +80,11 @@ void l_sweep(lua_State *L) {
   if (house->sweeping)
     return;
   house->sweeping = true;
-  for (node = house->first; node; node = node->next)
+  for (node = house->first; node; node = node->next) {
     say_lost(L, node->engine);
+    if (node->collected)
+      drop_ended(L, node->engine);
+  }
   while ((node = take_collected(house)) != NULL) {
     cancel_fds(L, node->engine);
     lvhd_engine_free(node->engine, false);
@@ -90,6 +103,7 @@ static int house_gc(lua_State *L) {
     house->first = node->next;
     lvhd_engine_close(node->engine, false);
     say_lost(L, node->engine);
+    drop_ended(L, node->engine);
     lvhd_engine_free(node->engine, false);
     free(node);
   }
@@ -105,6 +119,10 @@ lvhd_engine *l_check_engine(lua_State *L, int arg) {
    * collected, and its node is gone with the house. */
   luaL_argcheck(L, !house_of(L)->closed, arg, "the Lua state is closing");
   return box->node->engine;
+}
+
+struct lvhd_error *l_engine_error(lua_State *L) {
+  return &((struct l_engine *)lua_touserdata(L, 1))->err;
 }
 
 static int engine_gc(lua_State *L) {
@@ -169,7 +187,11 @@ static int core_engine(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   read_options(L, &opts);
   l_sweep(L);
-  box = l_box(L, sizeof *box, 1, L_ENGINE);
+  box = l_box(L, sizeof *box, 4, L_ENGINE);
+  l_new_weak(L);
+  lua_setiuservalue(L, -2, L_ENGINE_HANDLES);
+  l_new_weak(L);
+  lua_setiuservalue(L, -2, L_ENGINE_RESULTS);
   if (house->closed) {
     box->err.code = LVHD_VM_E_APP_SHUTTING_DOWN;
     return l_fail(L, &box->err);
@@ -239,9 +261,9 @@ static int core_engine_state(lua_State *L) {
   luaL_checkudata(L, 1, L_ENGINE);
   if (!lua_isnoneornil(L, 2)) {
     lua_settop(L, 2);
-    lua_setiuservalue(L, 1, 1);
+    lua_setiuservalue(L, 1, L_ENGINE_STATE);
   }
-  lua_getiuservalue(L, 1, 1);
+  lua_getiuservalue(L, 1, L_ENGINE_STATE);
   return 1;
 }
 

@@ -27,6 +27,13 @@
 #define L_WAITER "lvhd.waiter"
 #define L_ERROR "lvhd.error"
 
+/* User values of an engine: what the Lua side keeps; its tasks' handles; an
+ * empty box (ended.c); its tasks' results, weak, by number. */
+#define L_ENGINE_STATE 1
+#define L_ENGINE_HANDLES 2
+#define L_ENGINE_SPARE 3
+#define L_ENGINE_RESULTS 4
+
 /* An engine as the house knows it; see engine.c. */
 struct l_node {
   lvhd_engine *engine;
@@ -35,14 +42,16 @@ struct l_node {
 };
 
 /* The boxes: made empty first, filled afterwards.  err holds the error of
- * the call that failed to fill it, until it is pushed or collected. */
+ * the call that failed to fill it, until it is pushed or collected; for a task
+ * its engine's does, since there are many of them. */
 struct l_engine {
   struct l_node *node; /* NULL: empty */
   struct lvhd_error err;
+  lua_Integer results; /* how many have a number */
 };
 struct l_task {
   lvhd_task *task; /* NULL: empty */
-  struct lvhd_error err;
+  lua_Integer result; /* its number; 0: not yet pushed */
 };
 struct l_disk {
   lvhd_disk *disk; /* NULL: empty, closed or collected */
@@ -63,8 +72,17 @@ lvhd_task *l_check_task(lua_State *L, int arg);
 /* A new, empty box with its metatable on top of the stack, zeroed. */
 void *l_box(lua_State *L, size_t size, int uservalues, const char *name);
 
-/* A new, empty box for a task of the engine at index 1, on top. */
+/* A new, empty box for a task of the engine at index 1, on top; where an error
+ * of that call goes; and what became of it: the task, or nil and the error. */
 struct l_task *l_task_box(lua_State *L);
+struct lvhd_error *l_engine_error(lua_State *L);
+int l_task_result(lua_State *L, struct l_task *box, int code);
+
+/* The same box, not among the engine's handles; and how it gets there.
+ * l_new_weak: pushes a table that holds none of its values. */
+struct l_task *l_new_task(lua_State *L);
+void l_remember(lua_State *L, struct l_task *box);
+void l_new_weak(lua_State *L);
 
 /* The strings of the list at index `at` as an array for C, which is a
  * userdata on top of the stack; the list keeps the strings. */
@@ -125,6 +143,7 @@ void l_interrupt(lua_State *L, bool hooked);
 
 void l_open_engine(lua_State *L);
 void l_open_task(lua_State *L);
+void l_open_ended(lua_State *L);
 void l_open_children(lua_State *L);
 void l_open_ask(lua_State *L);
 void l_open_change(lua_State *L);

@@ -7,9 +7,8 @@
 
 #include "lua/l.h"
 
-/* User values of a task: its engine; its result once it was pushed. */
+/* The user value of a task: its engine. */
 #define UV_ENGINE 1
-#define UV_INFO 2
 
 lvhd_task *l_check_task(lua_State *L, int arg) {
   struct l_task *box = luaL_checkudata(L, arg, L_TASK);
@@ -29,14 +28,19 @@ static int task_gc(lua_State *L) {
     box->task = NULL;
     lvhd_task_free(task);
   }
-  lvhd_error_clear(&box->err);
   return 0;
 }
 
-struct l_task *l_task_box(lua_State *L) {
-  struct l_task *box = l_box(L, sizeof *box, 2, L_TASK);
+struct l_task *l_new_task(lua_State *L) {
+  struct l_task *box = l_box(L, sizeof *box, 1, L_TASK);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, UV_ENGINE);
+  return box;
+}
+
+struct l_task *l_task_box(lua_State *L) {
+  struct l_task *box = l_new_task(L);
+  l_remember(L, box);
   return box;
 }
 
@@ -107,14 +111,14 @@ static int core_create(lua_State *L) {
   box = l_task_box(L);
   if (type == 0)
     code = lvhd_create_fixed(engine, image, size, &opts, &box->task,
-                             &box->err);
+                             l_engine_error(L));
   else if (type == 1)
     code = lvhd_create_dynamic(engine, image, size, &opts, &box->task,
-                               &box->err);
+                               l_engine_error(L));
   else
     code = lvhd_create_differencing(engine, image, parent, &opts, &box->task,
-                                    &box->err);
-  return code == 0 ? 1 : l_fail(L, &box->err);
+                                    l_engine_error(L));
+  return l_task_result(L, box, code);
 }
 
 /* ---- the handle ------------------------------------------------------ */
@@ -152,9 +156,13 @@ static int core_error(lua_State *L) {
   return 1;
 }
 
-/* info(task) -> info, or a list of them | nil; the same table every time. */
+/* info(task) -> info, or a list of them | nil; the same table as long as
+ * somebody has it.  The task does not hold it: whatever a finalized object
+ * holds is gone through in one piece by Lua's collector, which took
+ * milliseconds for thousands of tasks. */
 static int core_info(lua_State *L) {
   const lvhd_task *task = l_check_task(L, 1);
+  struct l_task *box = lua_touserdata(L, 1);
   const struct lvhd_info *info = lvhd_task_info(task);
   const lvhd_infos *infos = lvhd_task_infos(task);
   bool items = lvhd_task_has_items(task) &&
@@ -162,7 +170,11 @@ static int core_info(lua_State *L) {
   if (info == NULL && infos == NULL && !items)
     return 0;
   lua_settop(L, 1);
-  if (lua_getiuservalue(L, 1, UV_INFO) == LUA_TTABLE)
+  lua_getiuservalue(L, 1, UV_ENGINE);
+  lua_getiuservalue(L, 2, L_ENGINE_RESULTS);
+  if (box->result == 0)
+    box->result = ++((struct l_engine *)lua_touserdata(L, 2))->results;
+  else if (lua_rawgeti(L, 3, box->result) == LUA_TTABLE)
     return 1;
   if (items)
     l_push_items(L, task);
@@ -171,7 +183,7 @@ static int core_info(lua_State *L) {
   else
     l_push_info(L, info);
   lua_pushvalue(L, -1);
-  lua_setiuservalue(L, 1, UV_INFO);
+  lua_rawseti(L, 3, box->result);
   return 1;
 }
 
@@ -201,10 +213,16 @@ static int core_elapsed(lua_State *L) {
 
 /* fd(task) -> descriptor | nil, error */
 static int core_fd(lua_State *L) {
-  struct l_task *box = luaL_checkudata(L, 1, L_TASK);
-  int fd = lvhd_task_fd(l_check_task(L, 1), &box->err);
+  lvhd_task *task = l_check_task(L, 1);
+  struct lvhd_error *err = NULL;
+  int fd = -1;
+  lua_settop(L, 1);
+  lua_getiuservalue(L, 1, UV_ENGINE);
+  lua_replace(L, 1);
+  err = l_engine_error(L);
+  fd = lvhd_task_fd(task, err);
   if (fd < 0)
-    return l_fail(L, &box->err);
+    return l_fail(L, err);
   lua_pushinteger(L, fd);
   return 1;
 }

@@ -23,7 +23,7 @@ static int waiter_gc(lua_State *L) {
 static int core_waiter(lua_State *L) {
   lvhd_engine *engine = l_check_engine(L, 1);
   struct l_waiter *box = l_box(L, sizeof *box, 1, L_WAITER);
-  lua_getiuservalue(L, 1, 1);
+  lua_getiuservalue(L, 1, L_ENGINE_STATE);
   lua_setiuservalue(L, -2, 1);
   if (lvhd_waiter_new(engine, &box->waiter, &box->err) != 0)
     return l_fail(L, &box->err);
@@ -35,6 +35,13 @@ static int core_attach(lua_State *L) {
   struct l_waiter *box = check_waiter(L);
   lvhd_task *task = lua_isnil(L, 2) ? NULL : l_check_task(L, 2);
   lua_pushboolean(L, lvhd_waiter_attach(box->waiter, task));
+  return 1;
+}
+
+/* attach_ended(waiter) -> it has happened already */
+static int core_attach_ended(lua_State *L) {
+  struct l_waiter *box = check_waiter(L);
+  lua_pushboolean(L, lvhd_waiter_attach_ended(box->waiter));
   return 1;
 }
 
@@ -73,6 +80,7 @@ static int waiter_dirty(lua_State *L) {
 static const luaL_Reg functions[] = {
   {"waiter", core_waiter},
   {"attach", core_attach},
+  {"attach_ended", core_attach_ended},
   {"detach", core_detach},
   {"waiter_state", core_waiter_state},
   {NULL, NULL}

@@ -288,7 +288,7 @@ static int children_run(void *args, struct lv_job *job,
 
 static unsigned children_kind(const void *args) {
   (void)args;
-  return 0;
+  return LV_MANY;
 }
 
 static const char *children_path(const void *args) {

@@ -268,6 +268,10 @@ static int create_run(void *args, struct lv_job *job,
   code = lv_publish(c, write_bytes, job, err);
   if (code == 0)
     lv_job_step(job, 0, 1);
+  /* The result has its own; a task may be held for long. */
+  free(c->real_folder);
+  free(c->real_parent);
+  c->real_folder = c->real_parent = NULL;
   return tell_paths(c, code, err);
 }
 

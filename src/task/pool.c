@@ -71,17 +71,22 @@ int lv_pool_init(struct lv_pool *pool, unsigned max,
   pool->destroy = destroy;
   pool->pid = getpid();
   pool->alive = alive_page();
+  pool->ended_fd = -1;
   atomic_init(&pool->refs, 1);
   return 0;
 }
 
 /* ---- 2 workers ------------------------------------------------------- */
 
+static bool is_long(const lvhd_task *task) {
+  return (task->kind & (LV_LONG | LV_MANY)) != 0;
+}
+
 /* Long ones leave a worker to the others, where there is more than one. */
 lvhd_task *lv_pool_pick(const struct lv_pool *pool) {
   lvhd_task *task = pool->first;
   if (pool->max > 1 && pool->running_long + 1 >= pool->max)
-    while (task && (task->kind & LV_LONG) != 0)
+    while (task && is_long(task))
       task = task->next;
   return task;
 }
@@ -91,7 +96,7 @@ static void *worker_main(void *arg) {
   pthread_mutex_lock(&pool->lock);
   for (;;) {
     lvhd_task *task = lv_pool_pick(pool);
-    bool is_long = false;
+    bool one_long = false;
     if (task == NULL) {
       if (lv_spread_help(pool))
         continue;
@@ -103,13 +108,13 @@ static void *worker_main(void *arg) {
       continue;
     }
     lv_pool_unqueue(pool, task);
-    is_long = (task->kind & LV_LONG) != 0; /* it may be gone after it ran */
-    pool->running_long += is_long;
+    one_long = is_long(task); /* it may be gone after it ran */
+    pool->running_long += one_long;
     atomic_store(&task->job.phase, LV_RUNNING);
     pthread_mutex_unlock(&pool->lock);
     lv_task_run(task);
     pthread_mutex_lock(&pool->lock);
-    pool->running_long -= is_long;
+    pool->running_long -= one_long;
   }
   pthread_mutex_unlock(&pool->lock);
   return NULL;
@@ -169,6 +174,7 @@ static void append(struct lv_pool *pool, lvhd_task *task) {
     pool->live->live_prev = &task->live_next;
   pool->live = task;
   atomic_fetch_add(&pool->live_count, 1);
+  lv_ended_keep(pool, task);
 }
 
 void lv_pool_unqueue(struct lv_pool *pool, lvhd_task *task) {
@@ -228,6 +234,7 @@ static lvhd_task *task_new(struct lv_pool *pool, const struct lv_verb *verb,
   task->args = args;
   task->kind = verb->kind(args);
   task->fd = -1;
+  task->handles = 1;
   task->began = pool->clock(pool->clock_of);
   atomic_init(&task->refs, 2);
   atomic_fetch_add(&pool->refs, 1);
@@ -346,6 +353,7 @@ lvhd_task *lv_pool_lost(struct lv_pool *pool) {
   if (task) {
     pool->lost = task->next;
     task->next = NULL;
+    task->handles++;
   }
   atomic_store(&pool->has_lost, pool->lost != NULL);
   pthread_mutex_unlock(&pool->lock);
@@ -361,6 +369,8 @@ void lv_pool_free(struct lv_pool *pool) {
   bool forked = lv_pool_forked(pool);
   for (size_t i = 0; i < pool->fd_count; i++)
     close(pool->fds[i]);
+  if (pool->ended_fd >= 0)
+    close(pool->ended_fd);
   free(pool->fds);
   free(pool->fd_used);
   free(pool->threads);

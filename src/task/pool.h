@@ -38,12 +38,19 @@ struct lv_pool {
   lvhd_task *live; /* queued or running */
   lvhd_task *lost; /* failed, their handle gone before */
   lvhd_waiter *waiters; /* for the end of the last live task */
+  bool collects; /* holds each task until it is handed out (ended.c) */
+  lvhd_task *ended_first, *ended_last; /* those to be handed out */
+  atomic_uint ended_count;
+  atomic_uint ends; /* how many were listed so far; a futex word */
+  atomic_uint ended_sleepers;
+  int ended_fd; /* readable while ended_count > 0; -1: none yet */
+  lvhd_waiter *ended_waiters;
   int *fds;     /* every descriptor of the small set */
   bool *fd_used;
   size_t fd_count;
   pthread_t *threads;
   unsigned count, max, idle;
-  unsigned running_long; /* workers busy with LV_LONG tasks */
+  unsigned running_long; /* workers busy with long tasks */
   atomic_bool refuse; /* no new tasks */
   bool cancels_long; /* stopped with LVHD_STOP_CANCEL_LONG */
   bool leave;  /* workers leave when the queue is empty */

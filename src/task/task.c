@@ -97,6 +97,7 @@ static void end_locked(lvhd_task *task, enum lv_phase phase) {
   if (task->fd >= 0)
     lv_notify_fd(task->fd);
   lv_waiters_notify(task->waiters);
+  lv_ended_put(pool, task); /* before there is no live task any more */
   lv_pool_ended(pool, task);
 }
 
@@ -115,6 +116,12 @@ static bool keep_lost(lvhd_task *task, enum lv_phase phase) {
                        task->pool->cancels_long);
   if (!worth_saying || !task->handle_gone)
     return false;
+  if (task->kept) {
+    if (!task->pool->cancels_long)
+      return false; /* lvhd_engine_ended has it */
+    task->kept = false; /* nobody can ask; the queue's reference stays */
+    atomic_fetch_sub(&task->refs, 1);
+  }
   task->next = task->pool->lost;
   task->pool->lost = task;
   atomic_store(&task->pool->has_lost, true);
@@ -123,6 +130,7 @@ static bool keep_lost(lvhd_task *task, enum lv_phase phase) {
 
 void lv_task_run(lvhd_task *task) {
   struct lv_pool *pool = task->pool;
+  bool kept = false;
   int code = task->verb->run(task->args, &task->job, &task->err);
   enum lv_phase phase = code == 0 ? LV_SUCCEEDED : LV_FAILED;
   bool lost = false;
@@ -135,8 +143,11 @@ void lv_task_run(lvhd_task *task) {
     phase = LV_CANCELLED;
   }
   lost = keep_lost(task, phase);
+  kept = task->kept;
   end_locked(task, phase);
   pthread_mutex_unlock(&pool->lock);
+  if (kept)
+    lv_ended_wake(pool);
   if (lost)
     return; /* nobody holds a handle, and another thread may have it by now */
   wake_sleepers(task);
@@ -150,6 +161,7 @@ bool lv_task_cancel_locked(lvhd_task *task) {
     fail_cancelled(task);
     bool lost = keep_lost(task, LV_CANCELLED);
     end_locked(task, LV_CANCELLED);
+    lv_ended_wake(task->pool);
     if (!lost) {
       wake_sleepers(task);
       lv_task_unref(task);
@@ -244,8 +256,11 @@ bool lvhd_task_leave(lvhd_task *task) {
   if (lv_pool_forked(pool))
     return false;
   pthread_mutex_lock(&pool->lock);
-  task->handle_gone = true;
-  unread = phase_of(task) == LV_FAILED && !atomic_load(&task->read);
+  task->handle_gone = task->handles == 1;
+  unread = task->handle_gone && phase_of(task) == LV_FAILED &&
+           !atomic_load(&task->read);
+  if (unread)
+    atomic_store(&task->read, true); /* once is enough */
   pthread_mutex_unlock(&pool->lock);
   return unread;
 }
@@ -367,9 +382,11 @@ void lvhd_task_free(lvhd_task *task) {
   forked = lv_pool_forked(pool);
   if (!forked)
     pthread_mutex_lock(&pool->lock);
-  fd = task->fd;
-  task->fd = -1;
-  task->handle_gone = true;
+  if (--task->handles == 0) {
+    fd = task->fd;
+    task->fd = -1;
+    task->handle_gone = true;
+  }
   if (!forked)
     pthread_mutex_unlock(&pool->lock);
   if (fd >= 0)

@@ -3,7 +3,8 @@
  * One task: the inside that pool.c, task.c and waiter.c share.
  *
  * Life.  Two references, the handle's and the queue's; whoever drops the
- * last frees.  A waiter attached to a task holds one more.
+ * last frees.  A waiter attached to a task holds one more, and so does a pool
+ * that hands out ended tasks: this one becomes another handle's.
  *
  *   QUEUED -> RUNNING -> COMMITTED -> SUCCEEDED or FAILED
  *      |         |  \----------------^    (a verb that made nothing)
@@ -43,11 +44,14 @@ struct lvhd_task {
   unsigned kind;
   unsigned percent; /* the most that was told; the handle's thread only */
   int fd;           /* guarded by the lock; -1: none */
-  bool handle_gone; /* guarded by the lock */
-  bool by_owner; /* its owner has cancelled it; under the lock */
+  unsigned handles; /* under the lock, as the next three */
+  bool handle_gone; /* the last handle is being let go of, or gone */
+  bool kept;        /* the pool holds it until it is handed out (ended.c) */
+  bool by_owner;    /* its owner has cancelled it */
   atomic_bool read; /* the error was asked for */
   int64_t began, ended; /* ended: valid after the end */
-  lvhd_task *next, *prev; /* in the queue; next: among the lost too */
+  void *user; /* of the program */
+  lvhd_task *next, *prev; /* in the queue; next: among the lost, or the ended */
   lvhd_task *live_next, **live_prev;
   lvhd_waiter *waiters;
   struct lvhd_error err; /* valid after the end */
@@ -55,7 +59,7 @@ struct lvhd_task {
 
 struct lvhd_waiter {
   struct lv_pool *pool;
-  lvhd_task *task;     /* attached to; NULL: not, or to the pool */
+  lvhd_task *task;     /* attached to; NULL: not, or to a list of the pool */
   bool attached;
   lvhd_waiter *next, **prev;
   int fd;
@@ -90,6 +94,12 @@ void lv_pool_invite(struct lv_pool *pool, size_t n);
 /* With the lock held, which is let go meanwhile: works on items of some
  * spread until there is a task to run or no item left.  False: none was. */
 bool lv_spread_help(struct lv_pool *pool);
+
+/* With the lock held: the pool holds a live task, if it collects; a held one
+ * has ended.  lv_ended_wake: then wake those who sleep for it. */
+void lv_ended_keep(struct lv_pool *pool, lvhd_task *task);
+void lv_ended_put(struct lv_pool *pool, lvhd_task *task);
+void lv_ended_wake(struct lv_pool *pool);
 
 /* With the lock held: a live task has ended. */
 void lv_pool_ended(struct lv_pool *pool, lvhd_task *task);

@@ -103,6 +103,20 @@ bool lvhd_waiter_attach(lvhd_waiter *waiter, lvhd_task *task) {
   return happened;
 }
 
+bool lvhd_waiter_attach_ended(lvhd_waiter *waiter) {
+  struct lv_pool *pool = waiter->pool;
+  bool happened = false;
+  if (lv_pool_forked(pool))
+    return true;
+  lvhd_waiter_detach(waiter);
+  pthread_mutex_lock(&pool->lock);
+  happened = pool->ended_first != NULL || atomic_load(&pool->live_count) == 0;
+  if (!happened)
+    insert(waiter, &pool->ended_waiters);
+  pthread_mutex_unlock(&pool->lock);
+  return happened;
+}
+
 void lvhd_waiter_detach(lvhd_waiter *waiter) {
   struct lv_pool *pool = waiter->pool;
   lvhd_task *task = NULL;
@@ -150,6 +164,8 @@ int lvhd_engine_fd_at(lvhd_engine *engine, size_t i) {
   pthread_mutex_lock(&pool->lock);
   if (i < pool->fd_count)
     fd = pool->fds[i];
+  else if (i == pool->fd_count)
+    fd = pool->ended_fd;
   pthread_mutex_unlock(&pool->lock);
   return fd;
 }
