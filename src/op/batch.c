@@ -5,7 +5,7 @@
  * bytes are written by all idle workers, all else is done by one, in the order
  * of the list.
  *
- *   1 hashes   2 places   3 taking   4 writing   5 names   6 the end
+ *   1 hashes   2 sites   3 taking   4 writing   5 names   6 the end
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,24 +18,10 @@
 #include "io/names.h"
 #include "op/children.h"
 #include "op/publish.h"
-
-/* A folder of the batch; several texts may lead to one. */
-struct place {
-  char *text; /* as the images name it */
-  char *real;
-  struct lv_folder folder;    /* the nearest that exists */
-  struct lv_way way;          /* to the parent */
-  size_t missing;             /* folders of it that are to be made */
-  struct lv_newfile made;     /* they, then */
-  bool ready;                 /* an attempt was made to reach it */
-  int target;                 /* the folder itself */
-  size_t linked;              /* images that are there */
-  int code;                   /* of reaching or flushing it */
-  struct lvhd_error err;
-};
+#include "op/sites.h"
 
 enum state {
-  TAKEN,  /* a place in the batch */
+  TAKEN,  /* it is in the batch */
   READY,  /* all bytes are written */
   LINKED, /* the name is there */
   OVER,   /* it has its result */
@@ -47,7 +33,7 @@ struct slot {
   enum state state;
   size_t index;
   struct lv_kid *kid;
-  struct place *place;
+  struct lv_site *site;
   struct lv_create c;
   struct lv_newfile file;
   struct lvhd_error err;
@@ -59,166 +45,14 @@ struct batch {
   struct lv_look look; /* the parent; its folder and plan are not used */
   struct slot *slots;
   size_t count;
-  struct place *places;
-  size_t place_count;
-  size_t fds;     /* descriptors that are open, or will be */
-  size_t rows;    /* of both tables: a power of two */
-  uint64_t *seen; /* hashes; 0: none */
-  size_t seen_count;
-  size_t *by_text; /* 1 + number of a place; 0: none */
+  struct lv_sites sites;
 };
 
-/* ---- 1 hashes -------------------------------------------------------- */
-
-static uint64_t hash_bytes(uint64_t hash, const char *text, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    hash = (hash ^ (unsigned char)text[i]) * UINT64_C(0x100000001b3);
-  return hash;
-}
-
-#define HASH_START UINT64_C(0xcbf29ce484222325)
-
-static uint64_t hash_text(const char *text) {
-  return hash_bytes(HASH_START, text, strlen(text));
-}
-
-static uint64_t mix(uint64_t a, uint64_t b) {
-  uint64_t hash = (a ^ (b >> 31)) * UINT64_C(0x9e3779b97f4a7c15) + b;
-  return hash == 0 ? 1 : hash;
-}
-
-static bool was_seen(const struct batch *b, uint64_t hash) {
-  size_t i = hash & (b->rows - 1);
-  while (b->seen[i] != 0 && b->seen[i] != hash)
-    i = (i + 1) & (b->rows - 1);
-  return b->seen[i] == hash;
-}
-
-/* What is not remembered, because there is no room, is found out later: by a
- * name that is taken, or a folder that is flushed twice. */
-static void remember(struct batch *b, uint64_t hash) {
-  size_t i = hash & (b->rows - 1);
-  if (++b->seen_count > b->rows / 2)
-    return;
-  while (b->seen[i] != 0 && b->seen[i] != hash)
-    i = (i + 1) & (b->rows - 1);
-  b->seen[i] = hash;
-}
-
-/* ---- 2 places -------------------------------------------------------- */
+/* ---- 1 taking -------------------------------------------------------- */
 
 static bool scarce(const struct lvhd_error *err) {
   return err->errnum == EMFILE || err->errnum == ENFILE;
 }
-
-/* Where in by_text the place of this text is, or would be. */
-static size_t *row_of(const struct batch *b, const char *text) {
-  size_t i = hash_text(text) & (b->rows - 1);
-  while (b->by_text[i] != 0 &&
-         strcmp(b->places[b->by_text[i] - 1].text, text) != 0)
-    i = (i + 1) & (b->rows - 1);
-  return &b->by_text[i];
-}
-
-/* The first folder that is missing, in the eyes of Windows, and by its very
- * name: two of a batch that differ in case only must not both be made. */
-static void missing_hashes(const struct place *place, uint64_t *folded,
-                           uint64_t *exact) {
-  const char *name = place->real + place->folder.exists;
-  size_t n = 0;
-  uint64_t above = hash_bytes(HASH_START, place->real, place->folder.exists);
-  name += strspn(name, "/");
-  n = strcspn(name, "/");
-  *folded = mix(mix(above, lv_name_hash(name, n)), 3);
-  *exact = mix(mix(above, hash_bytes(HASH_START, name, n)), 4);
-}
-
-/* Of a place that was just opened: it must wait until another one is made. */
-static bool must_wait(struct batch *b, const struct place *place) {
-  uint64_t folded = 0, exact = 0;
-  if (!place->folder.missing || place->folder.where == NULL)
-    return false;
-  missing_hashes(place, &folded, &exact);
-  if (was_seen(b, folded) && !was_seen(b, exact))
-    return true;
-  remember(b, folded);
-  remember(b, exact);
-  return false;
-}
-
-static void close_place(struct place *place, struct lv_env *env) {
-  lv_folder_close(&place->folder, env);
-  lvhd_error_clear(&place->err);
-  lv_way_clear(&place->way);
-  free(place->text);
-  free(place->real);
-}
-
-/* How many folders are missing at the end of the path. */
-static size_t count_missing(const struct place *place) {
-  const struct lv_folder *folder = &place->folder;
-  const char *at =
-    (folder->where ? folder->where : place->text) + folder->exists;
-  size_t count = 0;
-  while (*(at += strspn(at, "/")) != '\0') {
-    size_t n = strcspn(at, "/");
-    count += !(n == 1 && at[0] == '.');
-    at += n;
-  }
-  return count;
-}
-
-static int open_place(struct place *place, const struct lv_create *common,
-                      struct lvhd_error *err) {
-  struct lv_env *env = common->env;
-  int code = lv_folder_open(&place->folder, env, place->text, err);
-  if (code == 0)
-    code = lv_folder_real(&place->real, &place->folder, env, place->text,
-                          err);
-  if (code == 0)
-    place->missing = count_missing(place);
-  if (code == 0)
-    code = lv_way_find(&place->way, env, place->real, common->real_parent,
-                       common->windows, err);
-  return code;
-}
-
-enum taken { IS_TAKEN, IS_OVER, IS_LATER, IS_FULL };
-
-/* The place of the image, opened if it is new. */
-static enum taken find_place(struct batch *b, struct slot *slot,
-                             struct lvhd_error *err) {
-  struct place *place = &b->places[b->place_count];
-  char *text = lv_create_folder(&slot->c);
-  size_t *row = NULL;
-  int code = 0;
-  if (text == NULL) {
-    lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
-    return IS_OVER;
-  }
-  row = row_of(b, text);
-  if (*row != 0) {
-    free(text);
-    slot->place = &b->places[*row - 1];
-    return IS_TAKEN;
-  }
-  *place = (struct place){.text = text, .target = -1,
-                          .folder = LV_FOLDER_INIT,
-                          .made = LV_NEWFILE_INIT};
-  code = open_place(place, &b->m->common, err);
-  if (code != 0 || must_wait(b, place)) {
-    close_place(place, &b->m->env);
-    return code != 0 ? IS_OVER : IS_LATER;
-  }
-  b->place_count++;
-  b->fds += 1 + (size_t)place->folder.missing +
-            (size_t)(place->folder.root.fd >= 0);
-  *row = b->place_count;
-  slot->place = place;
-  return IS_TAKEN;
-}
-
-/* ---- 3 taking -------------------------------------------------------- */
 
 static int begin_create(struct batch *b, struct slot *slot,
                         struct lvhd_error *err) {
@@ -244,22 +78,22 @@ static int begin_create(struct batch *b, struct slot *slot,
 }
 
 /* What stands at the image's name: nothing is what is wanted. */
-static enum taken look_at_name(struct batch *b, struct slot *slot,
+static enum lv_taken look_at_name(struct batch *b, struct slot *slot,
                                struct lvhd_error *err) {
-  struct place *place = slot->place;
+  struct lv_site *site = slot->site;
   struct lv_create *c = &slot->c;
-  uint64_t hash = mix(hash_text(place->real),
+  uint64_t hash = lv_hash_mix(lv_hash_text(site->real),
                       lv_name_hash(lv_create_name(c),
                                    strlen(lv_create_name(c))));
   int code = 0;
-  if (was_seen(b, hash))
-    return IS_LATER; /* how the other one ends decides */
-  c->real_folder = strdup(place->real);
+  if (lv_sites_saw(&b->sites, hash))
+    return LV_LATER; /* how the other one ends decides */
+  c->real_folder = strdup(site->real);
   if (c->real_folder == NULL) {
     lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
-    return IS_OVER;
+    return LV_OVER;
   }
-  b->look.folder = place->folder; /* lent */
+  b->look.folder = site->folder; /* lent */
   b->look.exists = false;
   code = lv_create_image(c, &b->look, err);
   if (code == 0 && b->look.exists) {
@@ -268,44 +102,45 @@ static enum taken look_at_name(struct batch *b, struct slot *slot,
     c->kept = NULL;
   }
   if (code != 0 || b->look.exists)
-    return IS_OVER;
-  remember(b, hash);
-  return IS_TAKEN;
+    return LV_OVER;
+  lv_sites_remember(&b->sites, hash);
+  return LV_TAKEN;
 }
 
-static enum taken take_steps(struct batch *b, struct slot *slot,
+static enum lv_taken take_steps(struct batch *b, struct slot *slot,
                              struct lvhd_error *err) {
-  enum taken how = IS_OVER;
+  enum lv_taken how = LV_OVER;
   if (begin_create(b, slot, err) == 0)
-    how = find_place(b, slot, err);
-  if (how == IS_TAKEN)
+    how = lv_site_find(&slot->site, &b->sites, lv_create_folder(&slot->c),
+                       err);
+  if (how == LV_TAKEN)
     how = look_at_name(b, slot, err);
   return how;
 }
 
 /* An image of the list gets a slot, or its result, or is put off. */
-static enum taken take(struct batch *b, size_t index) {
+static enum lv_taken take(struct batch *b, size_t index) {
   struct slot *slot = &b->slots[b->count];
   struct lvhd_error err = LVHD_ERROR_INIT;
-  enum taken how = IS_OVER;
+  enum lv_taken how = LV_OVER;
   memset(slot, 0, sizeof *slot);
   slot->index = index;
   slot->kid = &b->m->kids[index];
   slot->file = (struct lv_newfile)LV_NEWFILE_INIT;
   how = take_steps(b, slot, &err);
-  if (how == IS_TAKEN) {
+  if (how == LV_TAKEN) {
     b->count++;
-    b->fds++;
+    b->sites.fds++;
     return how;
   }
-  if (how == IS_OVER && err.code != 0) {
+  if (how == LV_OVER && err.code != 0) {
     if (scarce(&err) && b->count > 0)
-      how = IS_FULL;
+      how = LV_FULL;
     else
       lv_kid_failed(b->m, slot->kid,
                     slot->c.image ? slot->c.image : slot->kid->image, &err);
   }
-  if (how == IS_OVER)
+  if (how == LV_OVER)
     lv_job_step(b->job, 0, 1);
   lvhd_error_clear(&err);
   lv_create_clear(&slot->c);
@@ -314,19 +149,19 @@ static enum taken take(struct batch *b, size_t index) {
 
 static void take_all(struct batch *b, struct lv_todo *todo) {
   while (todo->next < todo->count && b->count < b->m->width &&
-         (b->count == 0 || b->fds + 3 < b->m->fds) &&
+         (b->count == 0 || b->sites.fds + 3 < b->m->fds) &&
          !lv_job_cancelled(b->job)) {
     size_t index = todo->list[todo->next];
-    enum taken how = take(b, index);
-    if (how == IS_FULL)
+    enum lv_taken how = take(b, index);
+    if (how == LV_FULL)
       return;
     todo->next++;
-    if (how == IS_LATER)
+    if (how == LV_LATER)
       todo->list[todo->put_off++] = index;
   }
 }
 
-/* ---- 4 writing ------------------------------------------------------- */
+/* ---- 2 writing ------------------------------------------------------- */
 
 /* What the step before has left in *err ends the slot, unless it is worth
  * another try. */
@@ -335,7 +170,7 @@ static void slot_failed(struct slot *slot, struct lv_env *env, int code) {
   bool gone = code == LV_AGAIN_GONE ||
               ((code == LVHD_E_ACCESSDENIED ||
                 code == LVHD_E_PATH_NOT_FOUND) &&
-               lv_folder_gone(&slot->place->folder, env));
+               lv_folder_gone(&slot->site->folder, env));
   slot->state = FAILED;
   if (code == LV_AGAIN_NAMED && !kid->named) {
     kid->named = true;
@@ -357,10 +192,10 @@ static int write_slot(void *arg, size_t i, struct lvhd_error *none) {
   int code = lv_publish_uuid(&slot->c, uuid, &slot->err);
   (void)none;
   look.parent = b->look.parent; /* lent, as the folder */
-  look.folder = slot->place->folder;
+  look.folder = slot->site->folder;
   look.exists = false;
   look.unnamable = false;
-  slot->c.way = &slot->place->way;
+  slot->c.way = &slot->site->way;
   look.volume = (struct lv_volume){0};
   if (code == 0)
     code = lv_create_plan(&slot->c, &look, uuid, &slot->err);
@@ -415,7 +250,7 @@ static void put_off_scarce(struct batch *b) {
  * was opened before all. */
 static size_t open_files(const struct batch *b, int *fds) {
   size_t n = 0;
-  fds[n++] = b->places[0].folder.fd;
+  fds[n++] = b->sites.list[0].folder.fd;
   for (size_t i = 0; i < b->count; i++)
     if (b->slots[i].state == READY)
       fds[n++] = b->slots[i].file.fd;
@@ -436,7 +271,7 @@ static int flush_files(struct batch *b, struct lvhd_error *err) {
                    : code;
 }
 
-/* ---- 5 names --------------------------------------------------------- */
+/* ---- 3 names --------------------------------------------------------- */
 
 /* The batch has been on its way for a while: who began to write the parent
  * meanwhile? */
@@ -457,14 +292,14 @@ static int look_again(const struct batch *b, struct lvhd_error *err) {
 }
 
 /* Makes what is missing of the folder. */
-static void reach_place(struct batch *b, struct place *place) {
-  place->ready = true;
-  place->target = place->folder.fd;
-  if (!place->folder.missing)
+static void reach_site(struct batch *b, struct lv_site *site) {
+  site->ready = true;
+  site->target = site->folder.fd;
+  if (!site->folder.missing)
     return;
-  place->code = lv_newfile_folders(&place->made, &b->m->env, &place->folder,
-                                   place->real, &place->err);
-  place->target = place->made.target;
+  site->code = lv_newfile_folders(&site->made, &b->m->env, &site->folder,
+                                   site->real, &site->err);
+  site->target = site->made.target;
 }
 
 /* The image is there, made by somebody else meanwhile. */
@@ -500,29 +335,29 @@ static void slot_shares(struct batch *b, struct slot *slot, int code,
 }
 
 static void link_slot(struct batch *b, struct slot *slot) {
-  struct place *place = slot->place;
+  struct lv_site *site = slot->site;
   int code = 0;
-  if (!place->ready)
-    reach_place(b, place);
-  if (place->code != 0) {
-    slot_shares(b, slot, place->code, &place->err);
+  if (!site->ready)
+    reach_site(b, site);
+  if (site->code != 0) {
+    slot_shares(b, slot, site->code, &site->err);
     return;
   }
-  code = lv_newfile_link_in(&slot->file, place->target, &slot->err);
+  code = lv_newfile_link_in(&slot->file, site->target, &slot->err);
   if (code == LVHD_E_ALREADY_EXISTS && slot->c.opts.keep) {
     keep_slot(b, slot);
   } else if (code != 0) {
     slot_failed(slot, &b->m->env, code);
   } else {
     slot->state = LINKED;
-    place->linked++;
+    site->linked++;
   }
 }
 
-/* A folder that has new names; place is NULL where it holds those of several
- * places. */
+/* A folder that has new names; site is NULL where it holds those of several
+ * sites. */
 struct dirty {
-  struct place *place;
+  struct lv_site *site;
   int fd;
   bool path_only;
   bool done;
@@ -537,7 +372,7 @@ struct dirties {
   int file; /* any new file */
 };
 
-static struct dirty *add_dirty(struct dirties *d, struct place *place, int fd,
+static struct dirty *add_dirty(struct dirties *d, struct lv_site *site, int fd,
                                bool path_only) {
   struct dirty *dirty = NULL;
   if (d->count == d->room) {
@@ -549,28 +384,28 @@ static struct dirty *add_dirty(struct dirties *d, struct place *place, int fd,
     d->room = room;
   }
   dirty = &d->list[d->count++];
-  *dirty = (struct dirty){.place = place, .fd = fd, .path_only = path_only};
+  *dirty = (struct dirty){.site = site, .fd = fd, .path_only = path_only};
   return dirty;
 }
 
 /* Flushes the folders between the nearest one that was there and the last, each
  * once in the batch. */
-static int flush_between(struct dirties *d, struct place *place,
+static int flush_between(struct dirties *d, struct lv_site *site,
                          struct lvhd_error *err) {
   struct batch *b = d->b;
   struct lv_env *env = &b->m->env;
   const struct lv_root *root =
-    place->folder.root.fd >= 0 ? &place->folder.root : NULL;
-  char *path = strdup(place->real);
+    site->folder.root.fd >= 0 ? &site->folder.root : NULL;
+  char *path = strdup(site->real);
   int code = 0;
-  for (size_t i = 0; code == 0 && i < place->missing; i++) {
+  for (size_t i = 0; code == 0 && i < site->missing; i++) {
     struct lv_folder folder = LV_FOLDER_INIT;
     char *above = path ? lv_path_folder(path) : NULL;
     free(path);
     path = above;
     if (path == NULL)
       return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
-    if (was_seen(b, mix(hash_text(path), 5)))
+    if (lv_sites_saw(&b->sites, lv_hash_mix(lv_hash_text(path), 5)))
       break; /* and those above it */
     code = root ? lv_folder_under(&folder, env, root, path, err)
                 : lv_folder_open(&folder, env, path, err);
@@ -578,7 +413,7 @@ static int flush_between(struct dirties *d, struct place *place,
       code = lv_folder_flush(env, folder.fd, folder.path_only, d->file, err);
     lv_folder_close(&folder, env);
     if (code == 0)
-      remember(b, mix(hash_text(path), 5));
+      lv_sites_remember(&b->sites, lv_hash_mix(lv_hash_text(path), 5));
   }
   free(path);
   return code;
@@ -614,17 +449,17 @@ static void flush_folders(struct batch *b) {
   for (size_t i = 0; i < b->count && d.file < 0; i++)
     if (b->slots[i].state == LINKED)
       d.file = b->slots[i].file.fd;
-  for (size_t i = 0; i < b->place_count; i++) {
-    struct place *place = &b->places[i];
-    bool own = place->folder.missing;
-    if (place->linked == 0)
+  for (size_t i = 0; i < b->sites.count; i++) {
+    struct lv_site *site = &b->sites.list[i];
+    bool own = site->folder.missing;
+    if (site->linked == 0)
       continue;
-    if (add_dirty(&d, place, place->target,
-                  own ? place->made.path_only : place->folder.path_only) ==
+    if (add_dirty(&d, site, site->target,
+                  own ? site->made.path_only : site->folder.path_only) ==
         NULL)
-      place->code = lv_fail(&place->err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+      site->code = lv_fail(&site->err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
     else if (own)
-      place->code = flush_between(&d, place, &place->err);
+      site->code = flush_between(&d, site, &site->err);
   }
   if (!flush_dirties_at_once(&d)) {
     if (d.count > 4 &&
@@ -635,10 +470,10 @@ static void flush_folders(struct batch *b) {
       flush_dirty(&d, i, NULL);
   }
   for (size_t i = 0; i < d.count; i++) {
-    struct place *place = d.list[i].place;
-    if (d.list[i].code != 0 && place->code == 0) {
-      place->code = d.list[i].code;
-      place->err = d.list[i].err; /* its to free now */
+    struct lv_site *site = d.list[i].site;
+    if (d.list[i].code != 0 && site->code == 0) {
+      site->code = d.list[i].code;
+      site->err = d.list[i].err; /* its to free now */
     } else {
       lvhd_error_clear(&d.list[i].err);
     }
@@ -646,19 +481,19 @@ static void flush_folders(struct batch *b) {
   free(d.list);
 }
 
-/* ---- 6 the end ------------------------------------------------------- */
+/* ---- 4 the end ------------------------------------------------------- */
 
 static void settle_slot(struct batch *b, struct slot *slot) {
-  struct place *place = slot->place;
-  int code = place->code;
+  struct lv_site *site = slot->site;
+  int code = site->code;
   if (code != 0) {
-    place->linked--;
-    slot_shares(b, slot, code, &place->err);
+    site->linked--;
+    slot_shares(b, slot, code, &site->err);
     return;
   }
   code = lv_newfile_settle(&slot->file, &slot->err);
   if (code != 0) {
-    place->linked--;
+    site->linked--;
     slot_failed(slot, &b->m->env, code);
     return;
   }
@@ -666,7 +501,7 @@ static void settle_slot(struct batch *b, struct slot *slot) {
   slot->kid->outcome = slot->c.outcome;
   slot->c.outcome = NULL;
   slot->state = OVER;
-  lv_names_add(&b->m->env, place->target, lv_create_name(&slot->c));
+  lv_names_add(&b->m->env, site->target, lv_create_name(&slot->c));
   lv_job_step(b->job, 0, 1);
 }
 
@@ -695,15 +530,15 @@ static void end_slots(struct batch *b, struct lv_todo *todo) {
 }
 
 /* Folders that hold nothing of ours go again. */
-static void end_places(struct batch *b) {
+static void end_sites(struct batch *b) {
   bool made = false;
-  for (size_t i = 0; i < b->place_count; i++) {
-    struct place *place = &b->places[i];
-    made = made || place->made.env != NULL;
-    if (place->linked > 0)
-      lv_newfile_keep_folders(&place->made);
-    lv_newfile_abandon(&place->made);
-    close_place(place, &b->m->env);
+  for (size_t i = 0; i < b->sites.count; i++) {
+    struct lv_site *site = &b->sites.list[i];
+    made = made || site->made.env != NULL;
+    if (site->linked > 0)
+      lv_newfile_keep_folders(&site->made);
+    lv_newfile_abandon(&site->made);
+    lv_site_close(site, &b->m->env);
   }
   if (made && b->m->env.names)
     lv_names_forget(b->m->env.names);
@@ -714,9 +549,7 @@ static void batch_free(struct batch *b) {
     return;
   lv_file_close(&b->look.parent, &b->m->env);
   free(b->slots);
-  free(b->places);
-  free(b->seen);
-  free(b->by_text);
+  lv_sites_free(&b->sites);
   free(b);
 }
 
@@ -727,18 +560,11 @@ static int batch_new(struct batch **out, struct lv_many *m,
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   b->m = m;
   b->job = job;
-  b->rows = 64;
-  while (b->rows < 16 * m->width)
-    b->rows *= 2;
   b->look.parent = (struct lv_file)LV_FILE_INIT;
   b->slots = malloc(m->width * sizeof *b->slots);
-  b->places = malloc((m->width + 1) * sizeof *b->places);
-  b->seen = calloc(b->rows, sizeof *b->seen);
-  b->by_text = calloc(b->rows, sizeof *b->by_text);
   *out = b;
-  return b->slots && b->places && b->seen && b->by_text
-           ? 0
-           : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  return b->slots ? lv_sites_init(&b->sites, &m->common, m->width, err)
+                  : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
 }
 
 /* All bytes are there, and durable. */
@@ -798,7 +624,7 @@ int lv_batch_run(struct lv_many *m, struct lv_todo *todo, struct lv_job *job,
     if (b->count > 0)
       code = make_batch(b, todo, err);
     end_slots(b, todo);
-    end_places(b);
+    end_sites(b);
   }
   batch_free(b);
   return code;
