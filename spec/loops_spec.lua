@@ -165,10 +165,14 @@ describe("the loop of", function()
     end)
   end
 
-  ---What one of spec/examples prints, with "/vms" and "/golden" moved.
-  local function example(name)
+  ---What one of spec/examples prints, with "/vms" and "/golden" moved; `taken`
+  ---is a name that is there before.
+  local function example(name, taken)
     local source = support.read(("spec/examples/loop-%s.lua"):format(name))
     support.run(("mkdir %s/vms %s/golden"):format(q(folder), q(folder)))
+    if taken then
+      support.write(folder .. "/vms/" .. taken, "")
+    end
     require "lvhd".create_dynamic(folder .. "/golden/debian12.vhd",
       "40 GiB"):wait()
     return life.prints((source:gsub('"(/%a+/)', function(path)
@@ -186,6 +190,16 @@ describe("the loop of", function()
       for _, file in ipairs(files) do
         assert.is_truthy(life.disk(folder .. "/vms/" .. file))
       end
+    end)
+
+    with(name, "ends its recipe where one disk cannot be made", function()
+      local letter = support.read(("spec/examples/loop-%s.lua"):format(name))
+        :match('"/vms/(%a)%%d.vhd"')
+      local output = example(name, letter .. "5.vhd")
+      local _, made = output:gsub("made\t", "")
+      local _, failed = output:gsub("failed\t[^\n]*E_ALREADY_EXISTS", "")
+      assert.equal(7, made, output)
+      assert.equal(1, failed, output)
     end)
 
     ---A program with this library's poll, go and run.

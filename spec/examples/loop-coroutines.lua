@@ -18,11 +18,16 @@ end
 
 for i = 1, 8 do
   coroutine.wrap(function()
-    local info = await(engine:create_differencing(("/vms/k%d.vhd"):format(i),
-      "/golden/debian12.vhd"))
-    print("made", info.path)
-    await(engine:check(info.path))
-    print("good", info.path)
+    local ok, err = pcall(function()  -- a failure is this one's alone
+      local info = await(engine:create_differencing(("/vms/k%d.vhd"):format(i),
+        "/golden/debian12.vhd"))
+      print("made", info.path)
+      await(engine:check(info.path))
+      print("good", info.path)
+    end)
+    if not ok then
+      print("failed", err)
+    end
   end)()
 end
 for task in ended do
