@@ -688,6 +688,26 @@ describe("few descriptors", function()
     all_whole(dir, 3502)
   end)
 
+  it("are shared by the tasks of an engine, and left to others #nosan",
+    function()
+      limited(512, function()
+        local own <close> = lvhd.engine{ threads = 4, sync = "none" }
+        local tasks, n = {}, 0
+        for k = 1, 3 do
+          tasks[k] = own:create_children(names(2000, "m" .. k .. "/%d.vhd"),
+            parent)
+        end
+        repeat -- short ones find what they need all the while
+          n = n + 1
+          own:create_differencing(("%s/s/%d.vhd"):format(dir, n), parent)
+            :wait()
+        until tasks[1]:done() and tasks[2]:done() and tasks[3]:done()
+        for _, task in ipairs(tasks) do
+          task:wait()
+        end
+      end)
+    end)
+
   it("that others take are waited for, not an error #nosan", function()
     limited(64, function(own)
       local held = {}

@@ -176,6 +176,25 @@ describe("uuid", function()
     end)
   end)
 
+  it("of a child is not its parent's: E_INVALIDARG", function()
+    local own <close> = lvhd.engine()
+    local folder = support.tmpdir()
+    local parent = own:create_dynamic(folder .. "/p.vhd", "3MB"):wait()
+    expect.fails("E_INVALIDARG", "UUID_OF_PARENT", own.create_differencing,
+      own, folder .. "/c.vhd", parent.path, { uuid = parent.uuid })
+    expect.fails("E_INVALIDARG", "UUID_OF_PARENT", own.create_differencing,
+      own, folder .. "/c.vhd", parent.path,
+      { uuid = parent.uuid, preflight = false })
+    local ok, err = pcall(function()
+      own:create_children({ { image = "d.vhd", uuid = parent.uuid },
+        "e.vhd" }, parent.path):wait()
+    end)
+    assert.is_false(ok)
+    assert.equal("UUID_OF_PARENT", err.items[1].reason)
+    assert.equal(folder .. "/e.vhd", err.items[2].path)
+    assert.same({ "e.vhd", "p.vhd" }, support.names(folder))
+  end)
+
   it("is a new version 4 identifier when absent", function()
     local seen = {}
     for _ = 1, 20 do

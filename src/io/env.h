@@ -34,6 +34,7 @@ struct lv_env {
   atomic_uint_fast64_t no_tmpfile;
   atomic_bool no_openat2;    /* an old kernel, or a filter of system calls */
   atomic_bool no_empty_path; /* linkat wants the way through /proc */
+  atomic_uint batches;       /* create_children under way */
   struct lv_volume_hint volume;
 };
 
@@ -44,6 +45,7 @@ static inline void lv_env_init(struct lv_env *env, const struct lv_sys *sys) {
   atomic_init(&env->no_tmpfile, 0);
   atomic_init(&env->no_openat2, false);
   atomic_init(&env->no_empty_path, false);
+  atomic_init(&env->batches, 0);
   env->volume = (struct lv_volume_hint){.busy = ATOMIC_FLAG_INIT};
 }
 

@@ -214,6 +214,7 @@ static int children_prepare(void *args, struct lvhd_error *err) {
 }
 
 #define WIDTH 512                     /* images of a batch */
+#define FDS_LEAST 8 /* descriptors, with which it goes on file by file */
 #define BATCH_BYTES (UINT64_C(64) << 20) /* of them */
 
 /* Half of the descriptors that the process may have, less where the files are
@@ -224,10 +225,18 @@ static void set_width(struct lv_many *m) {
   uint64_t width = BATCH_BYTES / m->file_size;
   if (sys->getrlimit(sys, RLIMIT_NOFILE, &limit) != 0)
     limit.rlim_cur = 64;
-  m->fds = limit.rlim_cur < 4 * WIDTH ? (size_t)limit.rlim_cur / 2 : 2 * WIDTH;
+  m->most = limit.rlim_cur < 4 * WIDTH ? (size_t)limit.rlim_cur / 2 : 2 * WIDTH;
   width = width < 1 ? 1 : width > WIDTH ? WIDTH : width;
   m->flushing.credit = m->count * LV_FLUSH_WORTH;
   m->width = width > m->count ? m->count : (size_t)width;
+}
+
+/* All that the engine has under way share what one may take.  Asked for each
+ * batch: others come and go. */
+static void take_share(struct lv_many *m) {
+  size_t running = atomic_load(&m->engine->batches);
+  size_t share = m->most / (running > 0 ? running : 1);
+  m->fds = share > FDS_LEAST ? share : FDS_LEAST;
 }
 
 /* Rounds over what is to be made: one batch after the other, and again over
@@ -242,8 +251,10 @@ static int go_through(struct lv_many *m, struct lv_job *job,
   for (size_t i = 0; i < m->count; i++)
     todo.list[i] = i;
   while (code == 0 && todo.count > 0) {
-    while (code == 0 && todo.next < todo.count)
+    while (code == 0 && todo.next < todo.count) {
+      take_share(m);
       code = lv_batch_run(m, &todo, job, err);
+    }
     todo.count = todo.put_off;
     todo.next = todo.put_off = 0;
   }
@@ -275,8 +286,11 @@ static int children_run(void *args, struct lv_job *job,
       code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   }
   m->common.env = &m->env;
+  m->engine = engine;
+  atomic_fetch_add(&engine->batches, 1);
   if (code == 0)
     code = run(m, job, err);
+  atomic_fetch_sub(&engine->batches, 1);
   lv_names_free(m->env.names);
   m->env.names = NULL;
   if (code != 0 && m->count == 0)

@@ -38,10 +38,12 @@ struct lv_kid {
 struct lv_many {
   struct lv_create common; /* parent and options; of no image */
   struct lv_env env;       /* of this call: the engine's, and names */
+  struct lv_env *engine;   /* while it runs */
   struct lv_kid *kids;
   size_t count;
   uint64_t file_size; /* of one child */
   size_t width;       /* most images of a batch */
+  size_t most;        /* descriptors, of all batches of the engine */
   size_t fds;         /* most descriptors of a batch */
   struct lv_flushing flushing;
   bool lost;          /* memory ran out for an error */

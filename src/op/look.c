@@ -515,11 +515,21 @@ static int take_way(const struct lv_create *c, struct lv_look *look,
   return 0;
 }
 
+/* A child with its parent's identifier is a chain that comes back to itself. */
+static int check_uuid(const struct lv_create *c, struct lvhd_error *err) {
+  if (c->type == LVHD_DIFFERENCING && c->opts.has_uuid &&
+      memcmp(c->opts.uuid, c->seen.uuid, 16) == 0)
+    return lv_fail(err, LVHD_E_INVALIDARG, LV_R_UUID_OF_PARENT);
+  return 0;
+}
+
 int lv_create_plan(struct lv_create *c, struct lv_look *look,
                    const uint8_t uuid[16], struct lvhd_error *err) {
   struct lv_plan_in in = {.type = c->type, .size = (uint64_t)c->size};
   struct lv_way way = {0};
   int code = block_size(c, &in.block_size, err);
+  if (code == 0)
+    code = check_uuid(c, err);
   if (code != 0)
     return code;
   memcpy(in.uuid, uuid, sizeof in.uuid);
