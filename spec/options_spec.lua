@@ -179,15 +179,15 @@ describe("uuid", function()
   it("of a child is not its parent's: E_INVALIDARG", function()
     local own <close> = lvhd.engine()
     local folder = support.tmpdir()
-    local parent = own:create_dynamic(folder .. "/p.vhd", "3MB"):wait()
+    local base = own:create_dynamic(folder .. "/p.vhd", "3MB"):wait()
     expect.fails("E_INVALIDARG", "UUID_OF_PARENT", own.create_differencing,
-      own, folder .. "/c.vhd", parent.path, { uuid = parent.uuid })
+      own, folder .. "/c.vhd", base.path, { uuid = base.uuid })
     expect.fails("E_INVALIDARG", "UUID_OF_PARENT", own.create_differencing,
-      own, folder .. "/c.vhd", parent.path,
-      { uuid = parent.uuid, preflight = false })
+      own, folder .. "/c.vhd", base.path,
+      { uuid = base.uuid, preflight = false })
     local ok, err = pcall(function()
-      own:create_children({ { image = "d.vhd", uuid = parent.uuid },
-        "e.vhd" }, parent.path):wait()
+      own:create_children({ { image = "d.vhd", uuid = base.uuid },
+        "e.vhd" }, base.path):wait()
     end)
     assert.is_false(ok)
     assert.equal("UUID_OF_PARENT", err.items[1].reason)
