@@ -204,10 +204,24 @@ static void furnish(lvhd_engine **engine) {
   CHECK_INT(lvhd_engine_new(engine, &options, NULL), 0);
 }
 
+/* What a C program may forget. */
+static void refuse_null(void) {
+  struct lvhd_drive nameless = {.folder = "/"}, homeless = {.name = "C"};
+  struct lvhd_engine_options wrong = {.drives = &nameless, .drive_count = 1};
+  struct lvhd_error err = LVHD_ERROR_INIT;
+  lvhd_engine *engine = NULL;
+  CHECK_INT(lvhd_engine_new(&engine, &wrong, &err), LVHD_E_POINTER);
+  lvhd_error_clear(&err);
+  wrong.drives = &homeless;
+  CHECK_INT(lvhd_engine_new(&engine, &wrong, &err), LVHD_E_POINTER);
+  lvhd_error_clear(&err);
+}
+
 int main(void) {
   static const char *const names[] = {"Vms/Base.vhd", "Twin", "TWIN", "link",
                                       "Vms"};
   lvhd_engine *engine = NULL;
+  refuse_null();
   furnish(&engine);
   look("engine", ask_engine, engine);
   look("host_path", ask_host, engine);
