@@ -256,6 +256,12 @@ size_t lv_winpath_root(const char *plain) {
   return root_length(plain, strlen(plain));
 }
 
+bool lv_winpath_is_folder(const char *path) {
+  const char *name = strrchr(path, '\\');
+  name = name ? name + 1 : path;
+  return name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
 char *lv_winpath_rest(const char *plain) {
   char *rest = strdup(plain + lv_winpath_root(plain) + 1), *at;
 

@@ -44,6 +44,10 @@ char *lv_winpath_join(const char *folder, const char *path);
  * "C:" or "\\nas\golden". */
 size_t lv_winpath_root(const char *plain);
 
+/* Whether a path that passed the check can name a folder only: it ends in a
+ * backslash, or its last name is "." or "..". */
+bool lv_winpath_is_folder(const char *path);
+
 /* What is behind the root with '/' between the names: "vms/a.vhd"; "" for the
  * root.  malloc'ed; NULL: no memory. */
 char *lv_winpath_rest(const char *plain);

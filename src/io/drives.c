@@ -500,12 +500,6 @@ static int fail_missing(const struct lv_place *place,
                                       : LV_R_FILE_MISSING);
 }
 
-/* "C:\vms\", "C:\vms\.": only a folder can be so named. */
-static bool names_folder(const char *path) {
-  const char *name = strrchr(path, '\\') + 1;
-  return name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
 int lv_drives_open(int *fd, struct lv_env *env, const char *path, int flags,
                    struct lvhd_error *err) {
   struct lv_place place = LV_PLACE_INIT;
@@ -513,7 +507,7 @@ int lv_drives_open(int *fd, struct lv_env *env, const char *path, int flags,
   int failed = ENOENT;
   int code = lv_winpath_check(path, strlen(path), err);
   *fd = -1;
-  if (code == 0 && names_folder(path))
+  if (code == 0 && lv_winpath_is_folder(path))
     flags |= O_DIRECTORY;
   for (int i = 0; code == 0 && *fd < 0 && i < LOOKS; i++) {
     code = lv_drives_find(&place, env, path, LV_LAST_FOLLOWED, err);

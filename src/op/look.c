@@ -97,21 +97,13 @@ static int replace(char **path, char *joined, struct lvhd_error *err) {
   return 0;
 }
 
-/* "C:\vms\", "C:\vms\..": joined as text, the last name would be a folder's.  A
- * host's name is looked at later. */
-static bool ends_in_folder(const char *path) {
-  const char *name = strrchr(path, '\\');
-  name = name ? name + 1 : path;
-  return name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
 /* *path as it stands behind folder, which is of the same kind; NULL where
  * *path is absolute. */
 static int join(const struct lv_create *c, char **path, const char *folder,
                 struct lvhd_error *err) {
   if (!lv_is_windows(c->env, folder ? folder : *path))
     return folder ? replace(path, lv_path_join(folder, *path), err) : 0;
-  if (ends_in_folder(*path))
+  if (lv_winpath_is_folder(*path))
     return lv_fail(err, LVHD_E_INVALID_NAME, LV_R_NAME_IS_FOLDER);
   return replace(path, lv_winpath_join(folder, *path), err);
 }

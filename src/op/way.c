@@ -35,12 +35,6 @@ static int check_words(const char *text, struct lvhd_error *err) {
   return code;
 }
 
-/* The last name is a folder's, whatever it is when all are joined. */
-static bool ends_in_folder(const char *text) {
-  const char *name = strrchr(text, '\\') + 1;
-  return name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
 int lv_way_words(char **windows, struct lvhd_error *err) {
   char *plain = NULL;
   int code = 0;
@@ -51,7 +45,7 @@ int lv_way_words(char **windows, struct lvhd_error *err) {
     plain = lv_winpath_join(NULL, *windows);
     if (plain == NULL)
       code = no_memory(err);
-    else if (ends_in_folder(*windows) || lv_winpath_name(plain)[0] == '\0')
+    else if (lv_winpath_is_folder(*windows) || lv_winpath_name(plain)[0] == '\0')
       code = lv_fail(err, LVHD_E_INVALID_NAME, LV_R_NAME_IS_FOLDER);
   }
   if (code != 0) {
