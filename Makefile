@@ -214,8 +214,42 @@ bench-run: $(CORE) $(BENCHES) $(BENCHMODS)
 	@$(RUN_PATHS) $(LUA) spec/bench/bench.lua
 	@$(RUN_PATHS) $(LUA) spec/bench/children.lua
 	@$(RUN_PATHS) $(LUA) spec/bench/loops.lua
+	@$(RUN_PATHS) $(LUA) spec/bench/many.lua
 	@$(RUN_PATHS) $(LUA) spec/bench/reading.lua
 	@$(RUN_PATHS) $(LUA) spec/bench/writing.lua
+
+# ---- the gates ----------------------------------------------------------
+#
+# What spec/RELIABILITY.md tells of: make gate-NAME runs all that proves a
+# gate, the slow tests too.  Of each, the short form is part of `make test`,
+# and the long one of `make test-long`.  GATE_NAME are its specs, GATE_NAME_C
+# its unit tests.
+
+# every system call that fails, every size of a full volume
+GATE_faults = spec/faults_spec.lua spec/drives_faults_spec.lua
+
+# every loss of power, kill -9, the same bytes twice
+GATE_crash = spec/crash_spec.lua spec/interrupted_spec.lua
+
+# every allocation that fails, of the engine's and of Lua's
+GATE_alloc =
+
+# races, many tasks, lifecycles
+GATE_threads = spec/concurrency_spec.lua spec/lifecycle_spec.lua
+
+# bytes of strangers, and other programs' disks
+GATE_hostile = spec/hostile_spec.lua
+GATE_hostile_C = test_hostile test_corpus
+
+# without the newer system calls, on other file systems
+GATE_fallbacks = spec/atomic_spec.lua
+
+GATES = faults crash alloc threads hostile fallbacks
+.PHONY: $(GATES:%=gate-%)
+$(GATES:%=gate-%): gate-%:
+	@sh spec/support/deps.sh test
+	@$(MAKE) --no-print-directory test-run EXCLUDE=never \
+	  SPECS="$(GATE_$*)" CTESTS="$(GATE_$*_C:%=$(B)/spec/%)"
 
 # ---- sanitizers --------------------------------------------------------
 
@@ -362,6 +396,8 @@ help:
 	@echo "make test         unit tests and specs [SPECS= BUSTED_ARGS=]"
 	@echo "make test-long    the same with the slow ones"
 	@echo "make deps         install what tests and checks need (Debian)"
+	@echo "make $(GATES:%=gate-%)"
+	@echo "                  all that proves a promise, see spec/RELIABILITY.md"
 	@echo "make fuzz fuzz-run fuzz-seeds    libFuzzer [SECONDS=60 each]"
 	@echo "make lint         gcc, clang, luacheck, cppcheck, rooms"
 	@echo "make asan tsan valgrind    the tests under a sanitizer"

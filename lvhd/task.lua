@@ -11,6 +11,9 @@ errors.own()
 
 -- The longest single wait in C, in milliseconds.
 local STEP = 250
+-- So many infos are made at once where a loop of events waits for its turn:
+-- less than half a millisecond.
+local PIECE = 100
 
 ---Work under way. A handle belongs to the Lua state that made it. A task
 ---whose handle is collected goes on.
@@ -87,6 +90,26 @@ local function wait(self, deadline)
   return wait_here(self, deadline)
 end
 
+-- The list that an ended task has brought, made in pieces, between which the
+-- loop of the poll function has its turn; nil where it need not be.
+local function made_in_pieces(self)
+  local engine = core.task_engine(self)
+  local poll = core.engine_state(engine).poll
+  if not poll or not coroutine.isyieldable() then
+    return nil
+  end
+  local list, whole = core.items(self, nil, PIECE)
+  if not list or whole then
+    return list
+  end
+  local waiter <close> = core.take_waiter(engine)
+  repeat
+    poll(waiter, 0)
+    list, whole = core.items(self, list, PIECE)
+  until whole
+  return list
+end
+
 ---Waits for the end.
 ---Raises: the task's error (E_ABORT when it was cancelled); E_HANDLE after a
 ---fork; the plain string "interrupted!" on Ctrl-C.
@@ -103,11 +126,12 @@ function task:wait(seconds)
     err.path = select(2, core.describe(self))
     return nil, err
   end
-  local info = core.info(self)
+  local list = made_in_pieces(self)
+  local info = core.info(self, list)
   if info then
     return info
   end
-  errors.raise(core.error(self))
+  errors.raise(core.error(self, list))
 end
 
 ---True once the task has ended, well or not.

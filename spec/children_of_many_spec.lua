@@ -5,6 +5,7 @@
 -- stands or falls for itself, what is shared, and that trouble leaves nothing
 -- that is half made.
 
+local lifetest = require "lifetest"
 local lvhd = require "lvhd"
 local support = require "spec.support"
 local expect = require "spec.support.expect"
@@ -860,6 +861,91 @@ describe("a cancel", function()
   it("at random moments leaves what is published, whole #tsan", function()
     local cancelled = at_random(30, 700, 0.05)
     assert.is_true(cancelled > 0)
+  end)
+end)
+
+describe("the list of a thousand, in an event loop,", function()
+  -- An engine that was collected is freed, with its descriptors, by a later
+  -- call.
+  after_each(function()
+    collectgarbage()
+    engine:create_dynamic(dir .. "/last.vhd", 64 * MiB):wait()
+  end)
+
+  -- Runs body(engine) as a coroutine of a loop, counts the loop's turns that wait
+  -- for nothing, and returns what body returned.
+  local turns
+  local function in_loop(body)
+    turns = 0
+    local own <close> = lvhd.engine{ threads = 2, sync = "none",
+      poll = function(object, seconds) coroutine.yield(object, seconds) end }
+    local co = coroutine.create(body)
+    local ok, object, seconds = coroutine.resume(co, own)
+    while ok and coroutine.status(co) ~= "dead" do
+      if seconds == 0 then
+        turns = turns + 1
+      else
+        lifetest.readable(object:pollfd(), 1)
+      end
+      ok, object, seconds = coroutine.resume(co)
+    end
+    assert(ok, object)
+    return object
+  end
+
+  it("is made in pieces, and is the same afterwards", function()
+    local images = names(1000)
+    for i, name in ipairs(images) do
+      images[i] = dir .. "/" .. name
+    end
+    local list = in_loop(function(own)
+      local task = own:create_children(images, parent)
+      local list = task:wait()
+      local before = turns
+      assert.equal(list, task:wait())
+      assert.equal(before, turns) -- it is there already
+      return list
+    end)
+    assert.is_true(turns >= 9, turns)
+    assert.equal(1000, #list)
+    for i, info in ipairs(list) do
+      assert.equal(images[i], info.path)
+    end
+  end)
+
+  it("and that of find, and of a failure, too", function()
+    local images = {}
+    for i = 1, 300 do
+      images[i] = ("%s/%d.vhd"):format(dir, i % 299)
+    end
+    local err = in_loop(function(own)
+      local _, err = pcall(function()
+        own:create_children(images, parent):wait()
+      end)
+      return err
+    end)
+    assert.is_true(turns >= 2, turns)
+    assert.equal(300, #err.items)
+    assert.equal("E_ALREADY_EXISTS", err.items[300].name)
+    assert.equal(images[299], err.items[299].path)
+    local found = in_loop(function(own)
+      return own:find(dir):wait()
+    end)
+    assert.is_true(turns >= 2, turns)
+    assert.is_true(#found >= 299, #found)
+  end)
+
+  it("is made at once where nobody could take a turn", function()
+    local own <close> = lvhd.engine{ poll = function()
+      error "the loop is over"
+    end }
+    local images = {}
+    for i = 1, 300 do
+      images[i] = ("%s/%d.vhd"):format(dir, i)
+    end
+    local task = own:create_children(images, parent)
+    repeat until task:done()
+    assert.equal(300, #task:wait())
   end)
 end)
 

@@ -15,14 +15,11 @@
 --   LVHD_BENCH_PLAIN   anything: no file system of its own
 --   LVHD_TMPDIR        where (TMPDIR, /tmp); a real disk, not a tmpfs
 
+local place = require "spec.bench.place"
 local support = require "spec.support"
 
 local GiB <const> = 1 << 30
-local ROUNDS = math.max(9, tonumber(os.getenv("LVHD_BENCH_ROUNDS")) or 9)
-local ONLY = os.getenv("LVHD_BENCH_ONLY") or ""
-local PLAIN = os.getenv("LVHD_BENCH_PLAIN") or not support.is_root()
 local FLOOR = "build/bench/floor"
-local SPACE <const> = 24 * GiB -- of the file system of a case; sparse
 local q = support.q
 
 -- floors: how many files each of them makes.  targets: the least ratio of
@@ -41,53 +38,15 @@ local CASES = {
 local SYNC = { each = "full", batch = "batch", never = "none" }
 local ORDER = { "each", "batch", "never" }
 
-local function median(list)
-  local sorted = table.move(list, 1, #list, 1, {})
-  table.sort(sorted)
-  local half = #sorted // 2
-  return #sorted % 2 == 1 and sorted[half + 1]
-    or (sorted[half] + sorted[half + 1]) / 2
-end
-
-local function numbers(line)
-  local found = {}
-  for key, value in line:gmatch("(%w+)=([%d.]+)") do
-    found[key] = tonumber(value)
-  end
-  return found
-end
-
-local folders = 0
-local function fresh(root)
-  folders = folders + 1
-  local folder = ("%s/%05d"):format(root, folders)
-  support.run("mkdir " .. q(folder))
-  return folder
-end
-
-local function rate(command)
-  local got = numbers(support.run(command))
-  return got.files / got.wall, got
-end
-
-local function prepare(root, case)
-  local lvhd = require "lvhd"
-  local folder = fresh(root)
-  case.parent = folder .. "/parent.vhd"
-  case.template = folder .. "/template.vhd"
-  lvhd.create_dynamic(case.parent, case.size):wait()
-  lvhd.create_differencing(case.template, case.parent):wait()
-end
-
 local function commands(root, case)
   local list = {
     lvhd = ("lua5.4 spec/bench/round.lua verb=differencing folder=%s count=%d"
       .. " warm=2 sync=full loop=many threads=2 parent=%s"):format(
-      q(fresh(root)), case.count, q(case.parent)),
+      q(place.fresh(root)), case.count, q(case.parent)),
   }
   for floor, count in pairs(case.floors) do
     list[floor] = ("%s write %s %s %d 2 %s"):format(FLOOR, SYNC[floor],
-      q(fresh(root)), count, q(case.template))
+      q(place.fresh(root)), count, q(case.template))
   end
   return list
 end
@@ -97,14 +56,14 @@ local function run_case(root, case)
   for _, floor in ipairs(ORDER) do
     who[#who + 1] = case.floors[floor] and floor
   end
-  prepare(root, case)
+  case.parent, case.template = place.parent(root, case.size)
   local rates, ratios = {}, {}
-  for turn = 1, ROUNDS do
+  for turn = 1, place.ROUNDS do
     local list, here = commands(root, case), {}
     for i = 0, #who - 1 do
       local name = who[(i + turn) % #who + 1]
       support.run("sync -f " .. q(root)) -- each begins with a clean volume
-      here[name] = rate(list[name])
+      here[name] = place.rate(list[name])
       rates[name] = rates[name] or {}
       table.insert(rates[name], here[name])
     end
@@ -119,12 +78,12 @@ end
 local missed = 0
 
 local function print_case(case, who, rates, ratios)
-  print(("\n%s, sync=full: %d rounds, load %s"):format(case.name, ROUNDS,
-    support.read("/proc/loadavg"):match("^%S+ %S+")))
+  print(("\n%s, sync=full: %d rounds, load %s"):format(case.name,
+    place.ROUNDS, place.load()))
   for _, name in ipairs(who) do
-    local line = ("  %-6s %8.0f files/s"):format(name, median(rates[name]))
+    local line = ("  %-6s %8.0f files/s"):format(name, place.median(rates[name]))
     if name ~= "lvhd" then
-      local ratio, target = median(ratios[name]), case.targets[name]
+      local ratio, target = place.median(ratios[name]), case.targets[name]
       line = line .. ("   lvhd / %s: %.2f"):format(name, ratio)
       if target then
         local met = ratio >= target
@@ -137,35 +96,14 @@ local function print_case(case, who, rates, ratios)
   end
 end
 
--- A new ext4 for the case, gone afterwards; or the scratch folder itself.
-local function in_fresh_place(scratch, case)
-  local image, mount = scratch .. "/disk.img", scratch .. "/mnt"
-  if PLAIN or not support.sh(("mkdir -p %s && truncate -s %d %s && mkfs.ext4"
-    .. " -q -F -E lazy_itable_init=0,lazy_journal_init=0 %s"
-    .. " && mount -o loop %s %s"):format(q(mount), SPACE, q(image), q(image),
-    q(image), q(mount))) then
-    return print_case(case, run_case(scratch, case))
-  end
-  local got = table.pack(xpcall(run_case, debug.traceback, mount, case))
-  support.run(("umount %s && rm %s"):format(q(mount), q(image)))
-  if not got[1] then
-    error(got[2], 0)
-  end
-  print_case(case, table.unpack(got, 2, got.n))
-end
-
-local ok, err = xpcall(function()
-  local scratch = support.tmpdir()
+place.main(function(scratch)
   for _, case in ipairs(CASES) do
-    if case.name:find(ONLY, 1, true) then
-      in_fresh_place(scratch, case)
+    if case.name:find(place.ONLY, 1, true) then
+      print_case(case, place.with(scratch, function(root)
+        return run_case(root, case)
+      end))
     end
   end
   print(missed == 0 and "\nevery target met"
     or ("\n%d targets missed"):format(missed))
-end, debug.traceback)
-support.clean()
-if not ok then
-  io.stderr:write(err, "\n")
-  os.exit(1)
-end
+end)

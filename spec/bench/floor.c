@@ -8,7 +8,11 @@
  * VHD: the bytes are those of a template file.  Shares no code with lvhd.
  *
  *   floor write|sparse none|full|batch FOLDER COUNT WARM TEMPLATE
+ *     [THREADS [EACH]]
  *   floor touch BYTES
+ *
+ * THREADS share the COUNT files; of these each EACH have a folder of their own,
+ * which is made and counted.
  *
  * "none" never flushes, "full" flushes each file and its folder.  "batch" makes
  * 512 files at a time: all are written, the volume is flushed once, all are
@@ -24,6 +28,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -35,6 +40,7 @@
 
 #define FOOTER_SIZE 512
 #define BATCH 512
+#define THREADS 64
 
 struct job {
   const char *folder;
@@ -45,6 +51,8 @@ struct job {
   unsigned char *bytes;
   size_t count;
   off_t length;
+  long threads;
+  long each; /* files in a folder; 0: all are in one */
 };
 
 static void die(const char *what) {
@@ -96,11 +104,11 @@ static void publish(const struct job *job, int folder, int fd,
     die("linkat");
 }
 
-static int open_folder(const struct job *job) {
-  int folder = open(job->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+static int open_folder(const char *name) {
+  int folder = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
   if (folder < 0)
-    die(job->folder);
+    die(name);
   return folder;
 }
 
@@ -118,8 +126,9 @@ static int write_file(const struct job *job, int folder) {
   return fd;
 }
 
-static void make(const struct job *job, const char *name) {
-  int folder = open_folder(job);
+static void make(const struct job *job, const char *folder_name,
+                 const char *name) {
+  int folder = open_folder(folder_name);
   int fd = write_file(job, folder);
 
   if (job->full && fsync(fd) != 0)
@@ -147,7 +156,7 @@ static bool may_link_by_descriptor(const char *folder) {
 
 static void make_batches(const struct job *job, const char *prefix,
                          long count) {
-  int folder = open_folder(job);
+  int folder = open_folder(job->folder);
   int fds[BATCH];
   char name[64];
 
@@ -170,17 +179,57 @@ static void make_batches(const struct job *job, const char *prefix,
   close(folder);
 }
 
+/* What one thread makes: from, from + step, ... */
+struct share {
+  const struct job *job;
+  const char *prefix;
+  long from, step, count;
+};
+
+static void *make_share(void *arg) {
+  const struct share *share = arg;
+  const char *top = share->job->folder;
+  long each = share->job->each;
+  char folder[4200], name[64];
+
+  for (long i = share->from; i < share->count; i += share->step) {
+    if (each > 0)
+      snprintf(folder, sizeof folder, "%s/%ld", top, i / each);
+    else
+      snprintf(folder, sizeof folder, "%s", top);
+    snprintf(name, sizeof name, "%s%ld.vhd", share->prefix, i + 1);
+    make(share->job, folder, name);
+  }
+  return NULL;
+}
+
+static void make_folders(const struct job *job, long count) {
+  char folder[4200];
+
+  for (long i = 0; job->each > 0 && i < count; i += job->each) {
+    snprintf(folder, sizeof folder, "%s/%ld", job->folder, i / job->each);
+    if (mkdir(folder, 0777) != 0)
+      die(folder);
+  }
+}
+
 static void make_many(const struct job *job, const char *prefix, long count) {
-  char name[64];
+  struct share shares[THREADS];
+  pthread_t ids[THREADS];
 
   if (job->batch) {
     make_batches(job, prefix, count);
     return;
   }
-  for (long i = 1; i <= count; i++) {
-    snprintf(name, sizeof name, "%s%ld.vhd", prefix, i);
-    make(job, name);
+  make_folders(job, count);
+  for (long i = 0; i < job->threads; i++) {
+    shares[i] = (struct share){job, prefix, i, job->threads, count};
+    if (i > 0 && pthread_create(&ids[i], NULL, make_share, &shares[i]) != 0)
+      die("pthread_create");
   }
+  make_share(&shares[0]);
+  for (long i = 1; i < job->threads; i++)
+    pthread_join(ids[i], NULL);
 }
 
 static int touch(const char *bytes) {
@@ -196,13 +245,13 @@ static int touch(const char *bytes) {
 int main(int argc, char **argv) {
   struct job job = {0};
   double wall, cpu;
-  long count;
+  long count, warm;
 
   if (argc == 3 && strcmp(argv[1], "touch") == 0)
     return touch(argv[2]);
-  if (argc != 7) {
+  if (argc < 7 || argc > 9) {
     fputs("usage: floor write|sparse none|full|batch FOLDER COUNT WARM "
-          "TEMPLATE\n"
+          "TEMPLATE [THREADS [EACH]]\n"
           "       floor touch BYTES\n",
           stderr);
     return 2;
@@ -212,9 +261,16 @@ int main(int argc, char **argv) {
   job.batch = strcmp(argv[2], "batch") == 0;
   job.folder = argv[3];
   count = strtol(argv[4], NULL, 10);
+  warm = strtol(argv[5], NULL, 10);
+  job.threads = argc > 7 ? strtol(argv[7], NULL, 10) : 1;
+  if (job.threads < 1 || job.threads > THREADS) {
+    fprintf(stderr, "floor: 1 to %d threads\n", THREADS);
+    return 2;
+  }
   load(&job, argv[6]);
   job.by_descriptor = may_link_by_descriptor(job.folder);
-  make_many(&job, "warm", strtol(argv[5], NULL, 10));
+  make_many(&job, "warm", warm);
+  job.each = argc > 8 ? strtol(argv[8], NULL, 10) : 0;
   wall = seconds(CLOCK_MONOTONIC);
   cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
   make_many(&job, "", count);

@@ -4,9 +4,11 @@
 -- on: nothing, lvhd making children in the same loop, or a program in C
 -- making as many files (floor.c).  Started by loops.lua:
 --   lua5.4 spec/bench/lateness.lua lvhd FOLDER COUNT PARENT
+--   lua5.4 spec/bench/lateness.lua batch FOLDER COUNT PARENT
 --   lua5.4 spec/bench/lateness.lua run COMMAND
 -- Prints one line: lateness ticks=N p50=us p99=us most=us wall=SECONDS, and of
--- lvhd call=us: the longest time on the CPU of one call of it.
+-- lvhd call=us: the longest time on the CPU that a call kept the loop, and of a batch
+-- (create_children) wait=us: of the wait at its end.
 
 local clock = require "benchclock"
 local cqueues = require "cqueues"
@@ -14,7 +16,7 @@ local cqueues = require "cqueues"
 local WINDOW <const> = 32
 
 local loop = cqueues.new()
-local lates, busy, call = {}, true, 0
+local lates, busy, call, wait = {}, true, 0, 0
 
 local function timer()
   while busy do
@@ -24,17 +26,30 @@ local function timer()
   end
 end
 
+-- The longest that a call keeps the loop waiting: it may give the loop its turn
+-- in between, through the poll function.
+local began
+local function stop()
+  call = math.max(call, clock.thread() - began)
+end
+
+local function poll(...)
+  stop()
+  cqueues.poll(...)
+  began = clock.thread()
+end
+
 local function timed(f, ...)
-  local before = clock.thread()
+  began = clock.thread()
   local result = f(...)
-  call = math.max(call, clock.thread() - before)
+  stop()
   return result
 end
 
 local function children(folder, count, parent)
   local lvhd = require "lvhd"
   local engine = lvhd.engine { threads = 1, sync = "none", preflight = false,
-    poll = cqueues.poll }
+    poll = poll }
   local ended, started = engine:ended(), 0
   local function more()
     if started < count then
@@ -46,11 +61,33 @@ local function children(folder, count, parent)
   for _ = 1, WINDOW do
     more()
   end
+  began = clock.thread()
   for task in ended do
+    stop()
     assert(timed(task.wait, task))
     more()
     cqueues.sleep(0) -- the timer's turn
+    began = clock.thread()
   end
+  engine:close()
+  busy = false
+end
+
+local function batch(folder, count, parent)
+  local lvhd = require "lvhd"
+  local engine = lvhd.engine { threads = 1, sync = "none", poll = poll }
+  local images = {}
+  for i = 1, count do
+    images[i] = ("%s/%d.vhd"):format(folder, i)
+  end
+  local task = timed(engine.create_children, engine, images, parent)
+  local made = call
+  while not task:done() do
+    cqueues.poll(task)
+  end
+  call = 0
+  assert(#timed(task.wait, task) == count)
+  call, wait = made, call
   engine:close()
   busy = false
 end
@@ -68,8 +105,9 @@ local function other(command)
 end
 
 loop:wrap(timer)
-if arg[1] == "lvhd" then
-  loop:wrap(children, arg[2], math.tointeger(tonumber(arg[3])), arg[4])
+local ours = { lvhd = children, batch = batch }
+if ours[arg[1]] then
+  loop:wrap(ours[arg[1]], arg[2], math.tointeger(tonumber(arg[3])), arg[4])
 else
   loop:wrap(other, arg[2])
 end
@@ -79,6 +117,6 @@ table.sort(lates)
 local function at(share)
   return math.floor(lates[math.max(1, math.ceil(#lates * share))] * 1e6)
 end
-print(("lateness ticks=%d p50=%d p99=%d most=%d call=%d wall=%.3f"):format(
-  #lates, at(0.5), at(0.99), at(1), math.floor(call * 1e6),
-  clock.wall() - start))
+print(("lateness ticks=%d p50=%d p99=%d most=%d call=%d wait=%d wall=%.3f")
+  :format(#lates, at(0.5), at(0.99), at(1), math.floor(call * 1e6),
+  math.floor(wait * 1e6), clock.wall() - start))

@@ -1,80 +1,95 @@
 -- SPDX-License-Identifier: MIT
 --
 -- The benchmark of separate tasks in an event loop: what the Lua thread spends
--- on each, and how late a timer of the same loop is, beside an equal load in C
--- (floor.c) in another process.  In rounds, with medians, as bench.lua.
+-- on each, how many there are a second beside two threads in C (floor.c), and
+-- how late a timer of the same loop is, beside an equal load in C in another
+-- process.  In rounds, with medians of what is compared within one.
 --
 --   LVHD_BENCH_ROUNDS  rounds (9)
 --   LVHD_TMPDIR        where (TMPDIR, /tmp)
 
+local place = require "spec.bench.place"
 local support = require "spec.support"
 
-local ROUNDS = math.max(9, tonumber(os.getenv("LVHD_BENCH_ROUNDS")) or 9)
-local COUNT <const> = 5000
-local TARGET_US <const>, TARGET_LATE <const> = 10, 1.5
 local q = support.q
+local MiB <const> = 1 << 20
+local TASKS <const> = 5000
+local LOOPS <const> = { "window", "halves", "ended" }
+local SAYS <const> = { window = "waited for one by one",
+  halves = "collected in halves", ended = "handed out by ended" }
+-- A hundredth of the ticks must be several: a child takes 20 us.
+local TICKED <const> = 10000
 
-local function numbers(line)
-  local found = {}
-  for key, value in line:gmatch("(%w+)=([%d.]+)") do
-    found[key] = tonumber(value)
+local function target(name, value, unit, limit, least)
+  local met = least and value >= limit or not least and value <= limit
+  print(("  %-36s %7.2f %-3s target %s %.4g  %s"):format(name, value, unit,
+    least and ">=" or "<=", limit, met and "met" or "MISSED"))
+end
+
+local function tasks(root)
+  local parent, template = place.parent(root, 64 * MiB)
+  local us, share = {}, {}
+  for _, loop in ipairs(LOOPS) do
+    us[loop], share[loop] = {}, {}
   end
-  return found
-end
-
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
-end
-
-local root = support.tmpdir()
-local folders = 0
-local function fresh()
-  folders = folders + 1
-  local folder = ("%s/%03d"):format(root, folders)
-  support.run("mkdir " .. q(folder))
-  return folder
-end
-
-local parent, template = root .. "/parent.vhd", root .. "/template.vhd"
-do
-  local lvhd = require "lvhd"
-  lvhd.create_dynamic(parent, "64 MiB"):wait()
-  lvhd.create_differencing(template, parent):wait()
-end
-
-print("Lua thread, CPU a task (sync=none, preflight=false), 2 threads:")
-for _, kind in ipairs { "window", "ended" } do
-  local list = {}
-  for i = 1, ROUNDS do
-    local got = numbers(support.run(("lua5.4 spec/bench/round.lua"
-      .. " verb=differencing folder=%s count=%d parent=%s sync=none"
-      .. " preflight=false threads=2 loop=%s"):format(q(fresh()), COUNT,
-      q(parent), kind)))
-    list[i] = got.lua / got.files * 1e6
+  for _ = 1, place.ROUNDS do
+    local floor = place.rate(("build/bench/floor write none %s %d 2 %s 2")
+      :format(q(place.fresh(root)), TASKS, q(template)))
+    for _, loop in ipairs(LOOPS) do
+      local rate, got = place.rate(("lua5.4 spec/bench/round.lua"
+        .. " verb=differencing folder=%s count=%d parent=%s sync=none"
+        .. " preflight=false threads=2 loop=%s"):format(q(place.fresh(root)),
+        TASKS, q(parent), loop))
+      table.insert(us[loop], got.lua / got.files * 1e6)
+      table.insert(share[loop], rate / floor)
+    end
   end
-  local us = median(list)
-  print(("  %-28s %5.1f us   target %d   %s"):format(
-    kind == "window" and "waited for one by one" or "handed out by ended", us,
-    TARGET_US, us <= TARGET_US and "met" or "MISSED"))
+  print(("Separate tasks (sync=none, preflight=false, 2 threads), load %s:")
+    :format(place.load()))
+  for _, loop in ipairs(LOOPS) do
+    target("CPU a task, " .. SAYS[loop], place.median(us[loop]), "us", 10)
+    target("share of two threads in C", place.median(share[loop]), "", 0.6,
+      true)
+  end
 end
 
-print "A timer of 1 ms in a loop of cqueues, how late (us):"
-local ratios, calls, lines = {}, {}, {}
-for i = 1, ROUNDS do
-  local floor = numbers(support.run(("lua5.4 spec/bench/lateness.lua run %s")
-    :format(q(("build/bench/floor write none %s %d 2 %s"):format(q(fresh()),
-      COUNT, q(template))))))
-  local lvhd = numbers(support.run(
-    ("lua5.4 spec/bench/lateness.lua lvhd %s %d %s"):format(q(fresh()), COUNT,
-    q(parent))))
-  ratios[i], calls[i] = lvhd.p99 / floor.p99, lvhd.call
-  lines[i] = ("    p50 %d, p99 %d, most %d; beside C %d, %d, %d"):format(
-    lvhd.p50, lvhd.p99, lvhd.most, floor.p50, floor.p99, floor.most)
+local function lateness(what, ...)
+  return place.numbers(support.run(("lua5.4 spec/bench/lateness.lua %s %s")
+    :format(what, table.concat({ ... }, " "))))
 end
-print(table.concat(lines, "\n"))
-local late = median(ratios)
-print(("  p99, lvhd's to C's           %5.2f      target %.1f  %s"):format(late,
-  TARGET_LATE, late <= TARGET_LATE and "met" or "MISSED"))
-print(("  longest call, CPU            %5d us   target 1000 %s"):format(
-  median(calls), median(calls) <= 1000 and "met" or "MISSED"))
+
+local function timer(root)
+  local parent, template = place.parent(root, 64 * MiB)
+  local ratios, calls, lines = {}, {}, {}
+  for i = 1, place.ROUNDS do
+    local floor = lateness("run", q(("build/bench/floor write none %s %d 2 %s")
+      :format(q(place.fresh(root)), TICKED, q(template))))
+    local lvhd = lateness("lvhd", q(place.fresh(root)), TICKED, q(parent))
+    ratios[i], calls[i] = lvhd.p99 / floor.p99, lvhd.call
+    lines[i] = ("    p50 %d, p99 %d, most %d; beside C %d, %d, %d"):format(
+      lvhd.p50, lvhd.p99, lvhd.most, floor.p50, floor.p99, floor.most)
+  end
+  print(("A timer of 1 ms in a loop of cqueues, how late (us), load %s:")
+    :format(place.load()))
+  print(table.concat(lines, "\n"))
+  target("p99, lvhd's to C's", place.median(ratios), "", 1.5)
+  target("longest call, CPU", place.median(calls), "us", 1000)
+end
+
+local function batch(root)
+  local parent = place.parent(root, 64 * MiB)
+  local most, wait = {}, {}
+  for i = 1, place.ROUNDS do
+    local got = lateness("batch", q(place.fresh(root)), 1000, q(parent))
+    most[i], wait[i] = got.call, got.wait
+  end
+  print "1,000 children in one task (create_children):"
+  target("the call, CPU", place.median(most), "us", 1000)
+  target("the wait that makes the infos, CPU", place.median(wait), "us", 1000)
+end
+
+place.main(function(scratch)
+  place.with(scratch, tasks)
+  place.with(scratch, timer)
+  place.with(scratch, batch)
+end)

@@ -6,6 +6,7 @@
 --   lua5.4 spec/bench/round.lua verb=differencing folder=/tmp/x count=100
 --     parent=/tmp/base.vhd | size=BYTES  [sync=none] [preflight=false]
 --     [loop=serial|window|ended|halves|many] [warm=2] [threads=1]
+--     [each=FILES IN A FOLDER: these folders are made, too]
 -- Prints one line: lvhd files=N wall=SECONDS cpu=SECONDS lua=SECONDS, where
 -- cpu is of the whole process and lua of the Lua thread alone.
 
@@ -30,9 +31,16 @@ local engine = lvhd.engine {
 local subject = opt.parent or math.tointeger(tonumber(opt.size))
 local create = assert(engine["create_" .. opt.verb], "no such verb")
 
+local each = math.tointeger(tonumber(opt.each))
+local function path(prefix, i)
+  if each and prefix == "" then
+    return ("%s/%d/%d.vhd"):format(opt.folder, (i - 1) // each, i)
+  end
+  return ("%s/%s%d.vhd"):format(opt.folder, prefix, i)
+end
+
 local function start(prefix, i)
-  return create(engine, ("%s/%s%d.vhd"):format(opt.folder, prefix, i),
-    subject)
+  return create(engine, path(prefix, i), subject)
 end
 
 local loops = {}
@@ -101,7 +109,7 @@ end
 function loops.many(prefix, count)
   local list = {}
   for i = 1, count do
-    list[i] = ("%s/%s%d.vhd"):format(opt.folder, prefix, i)
+    list[i] = path(prefix, i)
   end
   engine:create_children(list, subject):wait()
 end

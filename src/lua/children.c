@@ -57,22 +57,58 @@ static int core_create_children(lua_State *L) {
   return l_task_result(L, box, code);
 }
 
+static void push_item(lua_State *L, const lvhd_task *task, size_t i) {
+  const struct lvhd_info *info = lvhd_task_item_info(task, i);
+  if (info)
+    l_push_info(L, info);
+  else
+    l_push_error(L, lvhd_task_item_error(task, i));
+}
+
 void l_push_items(lua_State *L, const lvhd_task *task) {
   size_t n = lvhd_task_item_count(task);
   luaL_checkstack(L, 2, NULL);
   lua_createtable(L, (int)n, 0);
   for (size_t i = 0; i < n; i++) {
-    const struct lvhd_info *info = lvhd_task_item_info(task, i);
-    if (info)
-      l_push_info(L, info);
-    else
-      l_push_error(L, lvhd_task_item_error(task, i));
+    push_item(L, task, i);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
 }
 
+/* items(task, list or nil, most) -> list, whole: the list that info or error
+ * would make, with so many more of its items at the most; nil where there is
+ * none, or where somebody has it already.  A table is some microseconds, which add up to more than a loop of
+ * events should wait. */
+static int core_items(lua_State *L) {
+  lvhd_task *task = l_check_task(L, 1);
+  size_t most = (size_t)luaL_checkinteger(L, 3);
+  const lvhd_infos *infos = lvhd_task_infos(task);
+  size_t n = infos ? lvhd_infos_count(infos) : lvhd_task_item_count(task);
+  size_t from = 0, to = 0;
+  lua_settop(L, 2);
+  if ((!infos && !lvhd_task_has_items(task)) || l_has_result(L, 1))
+    return 0;
+  if (lua_isnil(L, 2)) {
+    lua_createtable(L, (int)n, 0);
+    lua_replace(L, 2);
+  }
+  luaL_checktype(L, 2, LUA_TTABLE);
+  from = (size_t)lua_rawlen(L, 2);
+  to = n - from < most ? n : from + most;
+  for (size_t i = from; i < to; i++) {
+    if (infos)
+      l_push_info(L, lvhd_infos_at(infos, i));
+    else
+      push_item(L, task, i);
+    lua_rawseti(L, 2, (lua_Integer)i + 1);
+  }
+  lua_pushboolean(L, to == n);
+  return 2;
+}
+
 static const luaL_Reg functions[] = {
   {"create_children", core_create_children},
+  {"items", core_items},
   {NULL, NULL}
 };
 

@@ -78,6 +78,9 @@ struct l_task *l_task_box(lua_State *L);
 struct lvhd_error *l_engine_error(lua_State *L);
 int l_task_result(lua_State *L, struct l_task *box, int code);
 
+/* True if somebody has the table of what the task at index `at` brought. */
+bool l_has_result(lua_State *L, int at);
+
 /* The same box, not among the engine's handles; and how it gets there.
  * l_new_weak: pushes a table that holds none of its values. */
 struct l_task *l_new_task(lua_State *L);

@@ -142,22 +142,37 @@ static int core_status(lua_State *L) {
   return 1;
 }
 
-/* error(task) -> error | nil; the error counts as read. */
+/* error(task, its items or nil) -> error | nil; the error counts as read. */
 static int core_error(lua_State *L) {
   lvhd_task *task = l_check_task(L, 1);
   const struct lvhd_error *err = lvhd_task_error(task);
   if (err == NULL)
     return 0;
+  lua_settop(L, 2);
   l_push_error(L, err);
   if (lvhd_task_has_items(task) && !lvhd_task_forked(task)) {
-    l_push_items(L, task);
-    lua_setfield(L, -2, "items");
+    if (lua_istable(L, 2))
+      lua_pushvalue(L, 2);
+    else
+      l_push_items(L, task);
+    lua_setfield(L, 3, "items");
   }
   return 1;
 }
 
-/* info(task) -> info, or a list of them | nil; the same table as long as
- * somebody has it.  The task does not hold it: whatever a finalized object
+bool l_has_result(lua_State *L, int at) {
+  const struct l_task *box = lua_touserdata(L, at);
+  int top = lua_gettop(L);
+  bool has = false;
+  lua_getiuservalue(L, at, UV_ENGINE);
+  lua_getiuservalue(L, -1, L_ENGINE_RESULTS);
+  has = box->result != 0 && lua_rawgeti(L, -1, box->result) == LUA_TTABLE;
+  lua_settop(L, top);
+  return has;
+}
+
+/* info(task, list or nil) -> info, or a list of them, that one if it is given
+ * | nil; the same table as long as somebody has it.  The task does not hold it: whatever a finalized object
  * holds is gone through in one piece by Lua's collector, which took
  * milliseconds for thousands of tasks. */
 static int core_info(lua_State *L) {
@@ -169,21 +184,23 @@ static int core_info(lua_State *L) {
                lvhd_task_status(task) == LVHD_SUCCEEDED;
   if (info == NULL && infos == NULL && !items)
     return 0;
-  lua_settop(L, 1);
+  lua_settop(L, 2);
   lua_getiuservalue(L, 1, UV_ENGINE);
-  lua_getiuservalue(L, 2, L_ENGINE_RESULTS);
+  lua_getiuservalue(L, 3, L_ENGINE_RESULTS);
   if (box->result == 0)
-    box->result = ++((struct l_engine *)lua_touserdata(L, 2))->results;
-  else if (lua_rawgeti(L, 3, box->result) == LUA_TTABLE)
+    box->result = ++((struct l_engine *)lua_touserdata(L, 3))->results;
+  else if (lua_rawgeti(L, 4, box->result) == LUA_TTABLE)
     return 1;
-  if (items)
+  if (lua_istable(L, 2))
+    lua_pushvalue(L, 2);
+  else if (items)
     l_push_items(L, task);
   else if (infos)
     l_push_infos(L, infos);
   else
     l_push_info(L, info);
   lua_pushvalue(L, -1);
-  lua_rawseti(L, 3, box->result);
+  lua_rawseti(L, 4, box->result);
   return 1;
 }
 
