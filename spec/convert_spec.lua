@@ -296,7 +296,7 @@ describe("bits and blocks", function()
   end)
 
   it("of a child among grandchildren: only its own layers differ", function()
-    local leaf = vhdwrite.new{ parent = child, block_size = 4096 }
+    local leaf = vhdwrite.new{ parent = child, block_size = 524288 }
     leaf:put(77, ("l"):rep(SECTOR))
     leaf:save(dir .. "/leaf.vhd")
     local info = convert(dir .. "/leaf.vhd", "a.vhd",
@@ -882,5 +882,77 @@ describe("an interrupted convert", function()
     percent, bytes = task:progress()
     assert.equal(100, percent)
     assert.equal(16 * MiB, bytes)
+  end)
+end)
+
+-- An idle worker reads what comes next while one writes.
+describe("a conversion by two threads", function()
+  local BIG <const> = 40 * MiB
+  local UUID <const> = "3f6c1e2a-0000-4000-8000-0123456789ab"
+  local source, parent, raw
+
+  -- Runs of all lengths, some over the borders of pieces and loads.
+  before_each(function()
+    parent = vhdwrite.new{ size = BIG }
+    for s = 0, BIG // SECTOR - 1, 1500 do
+      for i = s, math.min(s + s % 701, BIG // SECTOR - 1) do
+        parent:put(i, vhdwrite.pattern(3, i))
+      end
+    end
+    parent:save(dir .. "/bigger.vhd")
+    source = vhdwrite.new{ parent = parent, block_size = 65536 }
+    for s = 77, BIG // SECTOR - 100, 3001 do
+      source:put(s, vhdwrite.pattern(4, s):rep(s % 90 + 1))
+    end
+    source:save(dir .. "/leaf.vhd")
+    raw = dir .. "/big.raw"
+    support.write(raw, source:read(0, BIG))
+  end)
+
+  local function by(threads, from, name, opts)
+    local own <close> = lvhd.engine{ threads = threads, sync = "none" }
+    local all = { uuid = UUID, timestamp = 1600000000, parents = { dir } }
+    for key, value in pairs(opts) do
+      all[key] = value
+    end
+    local info = own:convert(from, dir .. "/" .. name, all):wait()
+    return support.read(dir .. "/" .. name), info
+  end
+
+  it("is the one by one thread, byte for byte #tsan", function()
+    for i, case in ipairs{
+      { raw, { from = "raw" } }, { raw, { from = "raw", block_size = 524288 } },
+      { raw, { from = "raw", to = "fixed" } },
+      { raw, { from = "raw", to = "differencing",
+        parent = dir .. "/bigger.vhd" } },
+      { dir .. "/leaf.vhd", { to = "raw" } }, { dir .. "/leaf.vhd", {} },
+      { dir .. "/leaf.vhd", { to = "fixed", allocate = "zero" } },
+      { dir .. "/leaf.vhd", { to = "differencing",
+        parent = dir .. "/bigger.vhd" } },
+    } do
+      local one, info = by(1, case[1], i .. "-1.vhd", case[2])
+      local two, other = by(2, case[1], i .. "-2.vhd", case[2])
+      same(one, two, "case " .. i)
+      assert.equal(info.blocks_used, other.blocks_used)
+      assert.equal(info.alignment, other.alignment)
+    end
+    same(source:read(0, BIG), ours(dir .. "/6-2.vhd"), "content")
+    same(source:read(0, BIG), ours(dir .. "/8-2.vhd"), "content")
+  end)
+
+  it("reads on while it writes, and no further than a load", function()
+    local system = test.system()
+    local own <close> = lvhd.engine{ threads = 2, sync = "none",
+      system = system:pointer() }
+    system:hold{ call = "pwritev", nth = 1 }
+    local task = own:convert(raw, dir .. "/a.vhd", { from = "raw" })
+    local held, stop, before = system:await(1), os.time() + 5, nil
+    repeat
+      before = system:count("pread")
+    until before >= 8 or not held or os.time() > stop
+    system:drop() -- before anything is judged: the engine waits for the task
+    task:wait()
+    assert.is_true(before >= 8 and before < 12, before)
+    same(source:read(0, BIG), ours(dir .. "/a.vhd"), "content")
   end)
 end)

@@ -29,7 +29,7 @@ local q, run = support.q, support.run
 -- One call of a verb: lua5.4 verb.lua SYNC VERB ARGUMENTS as Lua.
 local SCRIPT = [[
 local lvhd = require "lvhd"
-local engine = lvhd.engine{ threads = 1, sync = arg[1] }
+local engine = lvhd.engine{ sync = arg[1] }
 local args = load("return " .. arg[3])
 engine[arg[2] ](engine, args()):wait()
 ]]

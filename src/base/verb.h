@@ -53,6 +53,9 @@ bool lv_job_cancelled(const struct lv_job *job);
  * E_ABORT), one after it is too late. */
 bool lv_job_commit(struct lv_job *job);
 
+/* How many workers the engine may have. */
+unsigned lv_job_width(const struct lv_job *job);
+
 /* Calls fn for 0 .. n-1, each once, in no order, on this thread and on those
  * of idle workers, which leave after an item when a task is queued: right with
  * one thread, too.  Returns 0, or the first failure with its error in *err

@@ -1,26 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
- * From start to end through the source, in pieces that stay in the cache of
- * a processor.  The new file is written from start to end as well: what comes
- * back is the bitmap of a block, when all its sectors are known, and at the
- * end the head.
+ * What gather.c brings, into the new file, which is written from start to end:
+ * what comes back is the bitmap of a block, when all its sectors are known,
+ * and at the end the head.  An idle worker gathers the next load while one is
+ * written.
  *
- *   1 the file   2 the BAT   3 blocks   4 bytes as they are   5 the way
- *   through   6 all of it
+ *   1 the file   2 the BAT   3 blocks   4 bytes as they are   5 loads   6 all
+ *   of it
  */
 #include "op/pour.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/bytes.h"
 #include "format/bitmap.h"
-#include "format/sectors.h"
+#include "op/gather.h"
 
-#define PIECE (1u << 20)  /* read and written at a time: stays in the cache,
-                             and is less than a cancel waits for */
-#define LEAST (32u << 10) /* as quickly read as found to be a hole */
 #define PAGE 4096u        /* a hole of raw and fixed files is of these */
 #define GAP 64u           /* sectors of zeros in a block that are written, too:
                              a hole would cost more than it spares */
@@ -33,13 +29,11 @@ struct work {
   const struct lv_plan *plan;
   struct lv_newfile *file;
   struct lv_job *job;
-  uint64_t size;
-  uint32_t unit;   /* what may be left out: a sector, or a page */
-  unsigned shared; /* layers behind this one are the parent's, too */
-  uint8_t *bytes;  /* of the piece */
-  uint8_t *others; /* of the same piece of the parent; behind bytes */
-  uint8_t *bits;   /* of the block, or of the pages of the piece */
+  struct lv_gather gather;
+  struct lv_load loads[2];
+  size_t full; /* which of them is to be written; the other one is filled */
   /* blocks */
+  uint8_t *bits; /* of the block */
   uint32_t block_size, bitmap_size;
   uint64_t block;      /* the one that is being written */
   uint64_t block_at;   /* where, with its bitmap; 0: nowhere yet */
@@ -136,28 +130,28 @@ static int put_runs(struct work *w, uint32_t from, uint32_t to,
   return code;
 }
 
-/* A piece that lies in one block. */
-static int put_sectors(struct work *w, uint64_t at, size_t n,
+/* Its bits into those of its block, in which it begins with sector `from`. */
+static void add_bits(struct work *w, const struct lv_piece *p, uint32_t from) {
+  size_t n = (p->first + p->n / LV_SECTOR + 7) / 8;
+  for (size_t i = 0; i < n; i++)
+    w->bits[from / 8 + i] |= p->bits[i];
+}
+
+/* A piece lies in one block. */
+static int put_sectors(struct work *w, const struct lv_piece *p,
                        struct lvhd_error *err) {
-  uint64_t block = at / w->block_size;
-  uint32_t from = (uint32_t)(at % w->block_size / LV_SECTOR);
-  uint32_t used = 0;
+  uint64_t block = p->at / w->block_size;
+  uint32_t from = (uint32_t)(p->at % w->block_size / LV_SECTOR);
   int code = 0;
   if (block != w->block)
     code = end_block(w, err);
   w->block = block;
+  if (code == 0 && w->block_at == 0)
+    code = begin_block(w, err);
   if (code != 0)
     return code;
-  used = w->pour->against
-           ? lv_sectors_differ(w->bytes, w->others, n, w->bits, from)
-           : lv_units_used(w->bytes, n, LV_SECTOR, w->bits, from);
-  if (used == 0)
-    return 0;
-  if (w->block_at == 0)
-    code = begin_block(w, err);
-  return code == 0 ? put_runs(w, from, from + (uint32_t)(n / LV_SECTOR),
-                              w->bytes, err)
-                   : code;
+  add_bits(w, p, from);
+  return put_runs(w, from, from + (uint32_t)(p->n / LV_SECTOR), p->bytes, err);
 }
 
 /* ---- 4 bytes as they are --------------------------------------------- */
@@ -170,21 +164,19 @@ static bool writes_zeros(const struct work *w) {
   return is_plain(w) && w->c->opts.allocate == LVHD_ZERO;
 }
 
-static int put_pages(struct work *w, uint64_t at, size_t n,
+static int put_pages(struct work *w, const struct lv_piece *p,
                      struct lvhd_error *err) {
-  uint32_t pages = (uint32_t)((n + PAGE - 1) / PAGE);
+  uint32_t pages = (uint32_t)((p->n + PAGE - 1) / PAGE);
   uint32_t end = 0;
   int code = 0;
   if (writes_zeros(w))
-    return put(w, w->bytes, n, at, err);
-  memset(w->bits, 0, (pages + 7) / 8);
-  lv_units_used(w->bytes, n, PAGE, w->bits, 0);
-  for (uint32_t i = lv_bits_find(w->bits, 0, pages, true);
-       code == 0 && i < pages; i = lv_bits_find(w->bits, end, pages, true)) {
+    return put(w, p->bytes, p->n, p->at, err);
+  for (uint32_t i = lv_bits_find(p->bits, 0, pages, true);
+       code == 0 && i < pages; i = lv_bits_find(p->bits, end, pages, true)) {
     size_t begins = (size_t)i * PAGE, ends = 0;
-    end = lv_bits_find(w->bits, i, pages, false);
-    ends = (size_t)end * PAGE < n ? (size_t)end * PAGE : n;
-    code = put(w, w->bytes + begins, ends - begins, at + begins, err);
+    end = lv_bits_find(p->bits, i, pages, false);
+    ends = (size_t)end * PAGE < p->n ? (size_t)end * PAGE : p->n;
+    code = put(w, p->bytes + begins, ends - begins, p->at + begins, err);
   }
   return code;
 }
@@ -199,7 +191,7 @@ static bool share(struct work *w) {
          lv_newfile_clone(w->file, plain->fd, w->pour->from->size);
 }
 
-/* ---- 5 the way through ----------------------------------------------- */
+/* ---- 5 loads --------------------------------------------------------- */
 
 static void tell(struct work *w, uint64_t at) {
   if (at <= w->pour->told)
@@ -208,90 +200,46 @@ static void tell(struct work *w, uint64_t at) {
   w->pour->told = at;
 }
 
-/* How far it goes on from `at` as it begins there: with what need not be
- * looked at, or with the rest. */
-static int next_run(struct work *w, uint64_t at, uint64_t *length, bool *skip,
-                    struct lvhd_error *err) {
-  unsigned layer = 0;
-  int code = lv_source_run(w->pour->from, at, w->size, length, &layer, err);
-  *skip = layer == 0;
-  if (code != 0 || w->pour->against == NULL)
-    return code;
-  *skip = layer > w->shared;
-  if (layer != 0)
-    return 0;
-  code = lv_source_run(w->pour->against, at, at + *length, length, &layer,
-                       err);
-  *skip = layer == 0;
-  return code;
-}
-
-static uint64_t least(uint64_t a, uint64_t b) {
-  return a < b ? a : b;
-}
-
-/* The most that is read at once: of one block, so that it is written at once.
- */
-static uint64_t most(const struct work *w, uint64_t at) {
-  uint64_t n = is_plain(w) ? PIECE
-                           : least(PIECE, w->block_size - at % w->block_size);
-  return least(n, w->size - at);
-}
-
-/* What is to be looked at goes on with what follows and is, too: layers that
- * alternate are read and written at once. */
-static int lengthen(struct work *w, uint64_t at, uint64_t *length,
-                    struct lvhd_error *err) {
-  uint64_t more = 0;
-  bool skip = false;
+static int put_load(struct work *w, struct lvhd_error *err) {
+  const struct lv_load *load = &w->loads[w->full];
   int code = 0;
-  while (code == 0 && *length < most(w, at)) {
-    code = next_run(w, at + *length, &more, &skip, err);
-    if (skip)
-      break;
-    *length += more;
-  }
+  for (size_t i = 0; code == 0 && i < load->count; i++)
+    code = is_plain(w) ? put_pages(w, &load->pieces[i], err)
+                       : put_sectors(w, &load->pieces[i], err);
+  if (code == 0)
+    tell(w, load->to);
   return code;
 }
 
-static size_t piece(const struct work *w, uint64_t at, uint64_t length) {
-  return (size_t)least(lv_round_up(length < LEAST ? LEAST : length, w->unit),
-                       most(w, at));
+/* What is done at the same time: 0 writes a load, 1 gathers the next one. */
+static int do_half(void *arg, size_t i, struct lvhd_error *err) {
+  struct work *w = arg;
+  return i == 0 ? put_load(w, err)
+                : lv_gather(&w->gather, &w->loads[1 - w->full], err);
 }
 
-static int put_piece(struct work *w, uint64_t at, size_t n,
-                     struct lvhd_error *err) {
-  int code = lv_source_read(w->pour->from, w->bytes, n, at, err);
-  if (code == 0 && w->pour->against)
-    code = lv_source_read(w->pour->against, w->others, n, at, err);
-  if (code != 0)
-    return code;
-  return is_plain(w) ? put_pages(w, at, n, err) : put_sectors(w, at, n, err);
+static int no_memory(struct lvhd_error *err) {
+  return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+}
+
+static int put_and_gather(struct work *w, struct lvhd_error *err) {
+  int code = 0;
+  if (!lv_load_room(&w->gather, &w->loads[1 - w->full]))
+    return no_memory(err);
+  code = lv_job_spread(w->job, 2, do_half, w, err);
+  w->full = 1 - w->full;
+  return code;
 }
 
 static int go_through(struct work *w, struct lvhd_error *err) {
-  uint64_t at = 0;
-  int code = 0;
-  while (code == 0 && at < w->size) {
-    uint64_t length = 0;
-    bool skip = false;
-    code = check_cancel(w, err);
-    if (code == 0)
-      code = next_run(w, at, &length, &skip, err);
-    if (code == 0 && !skip)
-      code = lengthen(w, at, &length, err);
-    if (code != 0)
-      break;
-    if (skip && at + length < w->size)
-      length -= length % w->unit; /* at is a multiple of it */
-    if (!skip || length == 0 || writes_zeros(w)) {
-      length = piece(w, at, length);
-      code = put_piece(w, at, (size_t)length, err);
-    }
-    at += length;
-    tell(w, at);
-  }
-  return code;
+  int code = lv_gather_begin(&w->gather, err);
+  if (code == 0 && !lv_load_room(&w->gather, &w->loads[0]))
+    code = no_memory(err);
+  if (code == 0)
+    code = lv_gather(&w->gather, &w->loads[0], err);
+  while (code == 0 && w->loads[w->full].to < w->gather.size)
+    code = put_and_gather(w, err);
+  return code == 0 ? put_load(w, err) : code;
 }
 
 /* ---- 6 all of it ----------------------------------------------------- */
@@ -302,7 +250,7 @@ static int pour_plain(struct work *w, struct lvhd_error *err) {
   if (w->c->opts.allocate == LVHD_RESERVE)
     code = lv_newfile_reserve(w->file, plan->file_size, err);
   if (code == 0 && share(w))
-    tell(w, w->size);
+    tell(w, w->gather.size);
   else if (code == 0)
     code = go_through(w, err);
   if (code != 0)
@@ -338,22 +286,15 @@ static int pour_blocks(struct work *w, struct lv_written *written,
   return code;
 }
 
-/* Two pieces on one page of the processor's large ones, where it has any:
- * copies from and to it take a tenth less. */
-static uint8_t *big_memory(void) {
-  uint8_t *bytes = aligned_alloc(2 * PIECE, 2 * PIECE);
-  if (bytes)
-    (void)madvise(bytes, 2 * PIECE, MADV_HUGEPAGE);
-  return bytes;
-}
-
 /* Of blocks only. */
-static bool get_block_memory(struct work *w) {
+static bool get_memory(struct work *w) {
   uint64_t entries = w->plan->table_size / 4;
+  if (is_plain(w))
+    return true;
   w->block_size = w->plan->header.block_size;
   w->bitmap_size = lv_bitmap_size(w->block_size);
   w->next_at = w->plan->first_block;
-  w->room = least(entries, TABLE_WINDOW / 4);
+  w->room = entries < TABLE_WINDOW / 4 ? entries : TABLE_WINDOW / 4;
   w->bits = calloc(1, w->bitmap_size);
   w->table = malloc((size_t)w->room * 4 + 1);
   if (w->bits == NULL || w->table == NULL)
@@ -362,22 +303,25 @@ static bool get_block_memory(struct work *w) {
   return true;
 }
 
-static bool get_memory(struct work *w) {
-  w->unit = is_plain(w) ? PAGE : LV_SECTOR;
-  w->bytes = big_memory();
-  if (w->bytes == NULL)
-    return false;
-  w->others = w->bytes + PIECE;
-  if (!is_plain(w))
-    return get_block_memory(w);
-  w->bits = malloc(PIECE / PAGE / 8 + 1);
-  return w->bits != NULL;
-}
-
 static void free_memory(struct work *w) {
-  free(w->bytes);
+  lv_gather_end(&w->gather);
+  lv_load_free(&w->loads[0]);
+  lv_load_free(&w->loads[1]);
   free(w->bits);
   free(w->table);
+}
+
+/* Where nobody helps, a piece is written while it is in the cache. */
+static struct lv_gather gather(const struct work *w) {
+  return (struct lv_gather){
+    .from = w->pour->from,
+    .against = w->pour->against,
+    .job = w->job,
+    .size = w->plan->fields.current_size,
+    .unit = is_plain(w) ? PAGE : LV_SECTOR,
+    .block = is_plain(w) ? 0 : w->plan->header.block_size,
+    .zeros = writes_zeros(w),
+    .pieces = lv_job_width(w->job) > 1 ? LV_PIECES : 1};
 }
 
 int lv_pour(struct lv_pour *pour, const struct lv_create *c,
@@ -387,15 +331,13 @@ int lv_pour(struct lv_pour *pour, const struct lv_create *c,
                    .c = c,
                    .plan = &look->plan,
                    .file = file,
-                   .job = job,
-                   .size = look->plan.fields.current_size};
+                   .job = job};
   int code = 0;
   look->written = (struct lv_written){.file_size = look->plan.file_size};
-  if (pour->against)
-    w.shared = lv_source_shared(pour->from, pour->against);
+  w.gather = gather(&w);
   lv_newfile_much(file, c->opts.sync != LVHD_SYNC_NONE);
   if (!get_memory(&w))
-    code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+    code = no_memory(err);
   else
     code = is_plain(&w) ? pour_plain(&w, err)
                         : pour_blocks(&w, &look->written, err);

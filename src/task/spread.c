@@ -133,6 +133,10 @@ static void own(struct lv_spread *spread) {
   pthread_mutex_unlock(&pool->lock);
 }
 
+unsigned lv_job_width(const struct lv_job *job) {
+  return ((const lvhd_task *)(const void *)job)->pool->max;
+}
+
 int lv_job_spread(struct lv_job *job, size_t n,
                   int (*fn)(void *arg, size_t i, struct lvhd_error *err),
                   void *arg, struct lvhd_error *err) {
