@@ -79,7 +79,8 @@ objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 ENGINE_OBJ := $(call objects,$(ENGINE_SRC))
 BINDING_OBJ := $(call objects,$(BINDING_SRC))
 SPEC_SRC := $(TESTMOD_SRC) $(CTEST_SRC) $(HOST_SRC) $(TSAN_SRC) \
-  $(BENCH_SRC) $(BENCHMOD_SRC) $(wildcard spec/fuzz/*.c)
+  $(BENCH_SRC) $(BENCHMOD_SRC) $(wildcard spec/fuzz/*.c) spec/c/without.c \
+  spec/c/cover.c
 SPEC_OBJ := $(call objects,$(SPEC_SRC))
 ALL_OBJ := $(ENGINE_OBJ) $(BINDING_OBJ) $(SPEC_OBJ)
 
@@ -88,12 +89,14 @@ TESTMOD := $(TESTMOD_SRC:spec/c/%.c=$(B)/spec/%.so)
 CTESTS := $(CTEST_SRC:spec/c/%.c=$(B)/spec/%)
 HOSTS := $(HOST_SRC:spec/c/%.c=$(B)/spec/%)
 TSANS := $(TSAN_SRC:spec/c/%.c=$(B)/spec/%)
+WITHOUT := $(B)/spec/without
 BENCHES := $(BENCH_SRC:spec/bench/%.c=$(B)/bench/%)
 BENCHMODS := $(BENCHMOD_SRC:spec/bench/lua/%.c=$(B)/bench/%.so)
 # The engine as an archive: what is linked with it takes what it uses.
 ENGINE := $(B)/obj/engine.a
 FUZZLIB := $(B)/obj/fuzz.a
-FUZZERS := $(patsubst %,$(B)/%,info chain read check codec)
+FUZZERS := $(patsubst %,$(B)/%,info chain read check \
+  change codec paths fat)
 
 .PHONY: all
 all: $(CORE)
@@ -119,7 +122,7 @@ $(B)/obj/%.o: %.c $(FLAGS) Makefile
 # Only these see Lua.
 $(BINDING_OBJ) $(SPEC_OBJ): LV_CPPFLAGS += -isystem $(LUA_INCDIR)
 
-$(CORE): $(ENGINE_OBJ) $(BINDING_OBJ)
+$(CORE): $(ENGINE_OBJ) $(BINDING_OBJ) $(COUNTED)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) $(LV_SOFLAGS) $(LIBFLAG) -o $@ $^
@@ -136,27 +139,48 @@ $(FUZZLIB): $(call objects,$(FUZZLIB_SRC))
 
 # The test modules hold parts of the engine once more: they reach functions
 # that core.so hides.
-$(TESTMOD): $(B)/spec/%.so: $(B)/obj/spec/c/%.o $(ENGINE)
+$(TESTMOD): $(B)/spec/%.so: $(B)/obj/spec/c/%.o $(ENGINE) $(COUNTED)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) $(LV_SOFLAGS) $(LIBFLAG) -o $@ $^
 
-$(CTESTS): $(B)/spec/%: $(B)/obj/spec/c/%.o $(FUZZLIB) $(ENGINE)
+$(CTESTS): $(B)/spec/%: $(B)/obj/spec/c/%.o $(FUZZLIB) $(ENGINE) $(COUNTED)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(WRAP)
 # test_hostile and test_drives count what is allocated.
-$(B)/spec/test_hostile $(B)/spec/test_drives: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
-  %,--wrap=%,malloc calloc realloc free strdup strndup))
+ALLOCATE = malloc calloc realloc free strdup strndup
+$(B)/spec/test_hostile: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
+  %,--wrap=%,$(ALLOCATE) aligned_alloc))
+$(B)/spec/test_drives: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
+  %,--wrap=%,$(ALLOCATE)))
+# Memory that runs out, threads too (spec/c/poor.h).
+POOR = -Wl,$(subst $(space),$(comma),$(patsubst %,--wrap=%,$(ALLOCATE) \
+  aligned_alloc pthread_create))
+$(B)/spec/test_alloc: WRAP = $(POOR)
+# test_api makes the system refuse.
+$(B)/spec/test_api: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
+  %,--wrap=%,pthread_create pthread_cond_init pthread_mutex_init \
+  pthread_mutexattr_init madvise mmap read write sysconf realloc))
 comma := ,
 space := $(subst ,, )
 
 # Programs with Lua states of their own.  They are the Lua that a loaded
 # core.so resolves against, hence not --as-needed.
-$(HOSTS) $(TSANS): $(B)/spec/%: $(B)/obj/spec/c/%.o $(ENGINE)
+$(HOSTS) $(TSANS): $(B)/spec/%: $(B)/obj/spec/c/%.o $(ENGINE) $(COUNTED)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) -o $@ $^ -Wl,--no-as-needed $(LUA_LIB)
+	$(Q)$(LINK) -o $@ -Wl,--start-group $^ -Wl,--end-group $(WRAP) \
+	  -Wl,--no-as-needed $(LUA_LIB)
+# host_alloc has the module in itself, to count what that holds.
+$(B)/spec/host_alloc: $(BINDING_OBJ)
+$(B)/spec/host_alloc: WRAP = $(POOR)
+
+# Knows nothing of the engine.
+$(WITHOUT): $(B)/obj/spec/c/without.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^
 
 $(BENCHES): $(B)/bench/%: $(B)/obj/spec/bench/%.o $(ENGINE)
 	@mkdir -p $(@D)
@@ -180,7 +204,7 @@ BUSTED = $$(command -v busted) --ignore-lua -o spec/support/report.lua \
   $(patsubst %,--helper=%,$(wildcard spec/helper.lua))
 SPECS ?= spec
 BUSTED_ARGS ?=
-TEST_BUILD = $(CORE) $(TESTMOD) $(CTESTS) $(HOSTS)
+TEST_BUILD = $(CORE) $(TESTMOD) $(CTESTS) $(HOSTS) $(WITHOUT)
 # make test SPECS=spec/task_spec.lua BUSTED_ARGS='--filter=cancel' runs a part.
 RUN_TESTS = $(RUN_PATHS) LVHD_BUILD="$(B)" $(LUA) spec/support/run.lua
 
@@ -197,7 +221,7 @@ test:
 	@$(MAKE) --no-print-directory test-run EXCLUDE=slow
 test-long:
 	@sh spec/support/deps.sh test
-	@$(MAKE) --no-print-directory test-run EXCLUDE=never
+	@$(MAKE) --no-print-directory test-run EXCLUDE=gate
 test-run: $(TEST_BUILD)
 	@$(RUN_TESTS) $(CTESTS) -- $(LUA) $(BUSTED) \
 	  $(if $(EXCLUDE),--exclude-tags=$(EXCLUDE)) $(BUSTED_ARGS) $(SPECS)
@@ -222,34 +246,54 @@ bench-run: $(CORE) $(BENCHES) $(BENCHMODS)
 #
 # What spec/RELIABILITY.md tells of: make gate-NAME runs all that proves a
 # gate, the slow tests too.  Of each, the short form is part of `make test`,
-# and the long one of `make test-long`.  GATE_NAME are its specs, GATE_NAME_C
-# its unit tests.
+# and the long one of `make test-long`; what is marked #gate runs here alone.
+# GATE_NAME are its specs, GATE_NAME_C its unit tests.
 
 # every system call that fails, every size of a full volume
-GATE_faults = spec/faults_spec.lua spec/drives_faults_spec.lua
+GATE_faults = spec/sweep_spec.lua spec/full_spec.lua spec/faults_spec.lua \
+  spec/drives_faults_spec.lua spec/regress_faults_spec.lua spec/volume_spec.lua
 
 # every loss of power, kill -9, the same bytes twice
-GATE_crash = spec/crash_spec.lua spec/interrupted_spec.lua
+GATE_crash = spec/crash_spec.lua spec/crash_new_spec.lua \
+  spec/interrupted_spec.lua spec/kills_spec.lua spec/same_bytes_spec.lua
 
 # every allocation that fails, of the engine's and of Lua's
-GATE_alloc =
+GATE_alloc = spec/alloc_spec.lua
+GATE_alloc_C = test_alloc test_drives
 
-# races, many tasks, lifecycles
-GATE_threads = spec/concurrency_spec.lua spec/lifecycle_spec.lua
+# races, many tasks, lifecycles; ThreadSanitizer for longer than make tsan
+GATE_threads = spec/concurrency_spec.lua spec/lifecycle_spec.lua \
+  spec/lives_spec.lua
+gate-threads: tsan-long
 
 # bytes of strangers, and other programs' disks
-GATE_hostile = spec/hostile_spec.lua
+GATE_hostile = spec/hostile_spec.lua spec/reference_spec.lua \
+  spec/interop_spec.lua spec/writing_interop_spec.lua
 GATE_hostile_C = test_hostile test_corpus
 
-# without the newer system calls, on other file systems
-GATE_fallbacks = spec/atomic_spec.lua
+# without the newer system calls, and without /proc; the table of paths
+GATE_fallbacks = spec/fallbacks_spec.lua spec/atomic_spec.lua \
+  spec/containment_spec.lua
 
-GATES = faults crash alloc threads hostile fallbacks
+# in real mounts of every file system that the kernel has (as root)
+GATE_volumes = spec/volumes_spec.lua
+
+GATES = faults crash alloc threads hostile fallbacks volumes
 .PHONY: $(GATES:%=gate-%)
 $(GATES:%=gate-%): gate-%:
 	@sh spec/support/deps.sh test
 	@$(MAKE) --no-print-directory test-run EXCLUDE=never \
 	  SPECS="$(GATE_$*)" CTESTS="$(GATE_$*_C:%=$(B)/spec/%)"
+
+# Breaks the checks one by one: some test must notice each.  Long; a part:
+# make mutants FILES="format/ io/root" OPS=never SAMPLE=40, see the script.
+.PHONY: mutants
+mutants:
+	@sh spec/support/deps.sh test
+	@FILES="$(FILES)" OPS="$(OPS)" SAMPLE="$(SAMPLE)" SEED="$(SEED)" \
+	  JOBS="$(JOBS)" FRESH="$(FRESH)" LIST="$(LIST)" WHOLE="$(WHOLE)" \
+	  JUDGES="$(JUDGES)" PATIENCE="$(PATIENCE)" LUA_PATH="./?.lua;./?/init.lua;;" \
+	  $(LUA) spec/support/mutants.lua
 
 # ---- sanitizers --------------------------------------------------------
 
@@ -274,7 +318,7 @@ ASAN_TEST = $(SANITIZED) B=build/asan RUNTIME=libasan.so LVHD_SANITIZER=asan \
 TSAN_TEST = $(SANITIZED) B=build/tsan RUNTIME=libtsan.so LVHD_SANITIZER=tsan \
   SANITIZE="-fsanitize=thread"
 
-.PHONY: asan tsan sanitized-run
+.PHONY: asan tsan tsan-long sanitized-run
 asan:
 	@sh spec/support/deps.sh test
 	@$(ASAN_TEST) sanitized-run TAGS="--exclude-tags=slow,nosan"
@@ -282,6 +326,11 @@ asan:
 tsan:
 	@sh spec/support/deps.sh test
 	@setarch -R $(TSAN_TEST) sanitized-run TAGS="--tags=tsan"
+# The states and the engine in threads alone: ten times the tasks.
+tsan-long:
+	@sh spec/support/deps.sh test
+	@LVHD_TSAN_SECONDS=60 LVHD_TSAN_TASKS=100000 setarch -R $(TSAN_TEST) \
+	  sanitized-run CTESTS= TAGS="--tags=tsan"
 
 sanitized-run: export PATH := $(abspath $(B)/bin):$(PATH)
 sanitized-run: export LVHD_SANITIZER := $(LVHD_SANITIZER)
@@ -304,6 +353,39 @@ valgrind-run: $(TEST_BUILD)
 	@LVHD_SANITIZER=valgrind $(RUN_TESTS) -- $(VALGRIND) $(LUA) $(BUSTED) \
 	  --exclude-tags=slow,nosan $(BUSTED_ARGS) $(SPECS)
 
+# ---- coverage -----------------------------------------------------------
+
+# make coverage counts, by gcov, which lines and branches of src/ the tests
+# take, and says what is not in spec/support/uncovered.txt; LONG=1 counts the
+# slow tests too, SPECS= a part.  make coverage-table tells the last counts
+# again.  What is counted is not optimised: a branch of the text is a branch
+# of the code.  An empty file that everybody may write is made for each object
+# first: some tests give up root.
+COVERAGE = $(MAKE) --no-print-directory B=build/cov CC=gcc CFLAGS="-g" \
+  CPPFLAGS="-D_exit=quick_exit -DSLOWER=20 -DCOUNTED" \
+  COUNTED=build/cov/obj/spec/c/cover.o
+ifneq ($(COUNTED),)
+$(ENGINE_OBJ) $(BINDING_OBJ): LV_CFLAGS += --coverage -fprofile-update=atomic
+$(SPEC_OBJ): LV_CFLAGS += -O2
+LV_LDFLAGS += --coverage -Wl,--exclude-libs,ALL
+endif
+.PHONY: coverage coverage-table coverage-run
+coverage:
+	@sh spec/support/deps.sh test
+	@$(COVERAGE) coverage-run EXCLUDE=$(if $(LONG),never,slow); ran=$$?; \
+	  $(LUA) spec/support/coverage.lua build/cov \
+	  $(if $(LONG)$(filter-out spec,$(SPECS))$(BUSTED_ARGS),tell,judge) && \
+	  exit $$ran
+coverage-table:
+	@$(LUA) spec/support/coverage.lua build/cov tell
+coverage-run: export GCOV_ERROR_FILE = /dev/null
+coverage-run: export LVHD_SLOWER = 20
+coverage-run: $(TEST_BUILD)
+	@for o in $(ENGINE_OBJ) $(BINDING_OBJ); do : > $${o%.o}.gcda; \
+	  chmod 666 $${o%.o}.gcda; done
+	@$(RUN_TESTS) $(CTESTS) -- $(LUA) $(BUSTED) \
+	  --exclude-tags=$(EXCLUDE) $(BUSTED_ARGS) $(SPECS)
+
 # ---- fuzzing ------------------------------------------------------------
 
 # make fuzz builds the fuzzers (clang), make fuzz-run SECONDS=60 lets each
@@ -318,8 +400,9 @@ $(call objects,$(wildcard spec/fuzz/*.c)): LV_CFLAGS += $(UNCOVERED)
 SECONDS ?= 60
 FUZZ_ARGS ?=
 
-.PHONY: fuzz fuzz-run fuzz-seeds fuzz-build fuzz-each
+.PHONY: fuzz fuzz-run fuzz-seeds fuzz-build fuzz-each fuzz-coverage
 fuzz:
+	@sh spec/support/deps.sh fuzz
 	@$(FUZZ) fuzz-build
 fuzz-run: fuzz
 	@$(FUZZ) fuzz-each
@@ -334,8 +417,18 @@ fuzz-each:
 	  -malloc_limit_mb=64 -max_len=65536 -print_final_stats=1 \
 	  -artifact_prefix=$(B)/$$t- $(FUZZ_ARGS) \
 	  $(B)/new/$$t $$(ls -d spec/fuzz/corpus/$$t \
-	  $$([ $$t = codec ] || echo spec/fuzz/corpus/image) 2>/dev/null) || \
+	  $$(case $$t in codec|paths|fat) ;; \
+	  *) echo spec/fuzz/corpus/image ;; esac) 2>/dev/null) || \
 	  exit 1; done
+# What the corpus reaches, by target and room.
+FUZZCOV = build/fuzzcov
+fuzz-coverage:
+	@sh spec/support/deps.sh fuzz
+	@$(MAKE) --no-print-directory B=$(FUZZCOV) CC=clang CFLAGS="-O1 -g" \
+	  SANITIZE="-fprofile-instr-generate -fcoverage-mapping" \
+	  $(FUZZCOV)/spec/test_corpus
+	@$(LUA) spec/fuzz/coverage.lua $(FUZZCOV)/spec/test_corpus \
+	  $(notdir $(FUZZERS))
 # Writes the first inputs anew.
 $(B)/seeds: $(B)/obj/spec/fuzz/seeds.o $(FUZZLIB) $(ENGINE)
 	$(call say,LINK,$@)
@@ -398,9 +491,12 @@ help:
 	@echo "make deps         install what tests and checks need (Debian)"
 	@echo "make $(GATES:%=gate-%)"
 	@echo "                  all that proves a promise, see spec/RELIABILITY.md"
-	@echo "make fuzz fuzz-run fuzz-seeds    libFuzzer [SECONDS=60 each]"
+	@echo "make fuzz fuzz-run fuzz-seeds fuzz-coverage"
+	@echo "                  libFuzzer [SECONDS=60 each], what it reaches"
+	@echo "make coverage     lines and branches of src/ that the tests take [LONG=1]"
+	@echo "make mutants      do the tests notice a missing check? [FILES= SAMPLE=]"
 	@echo "make lint         gcc, clang, luacheck, cppcheck, rooms"
-	@echo "make asan tsan valgrind    the tests under a sanitizer"
+	@echo "make asan tsan tsan-long valgrind    the tests under a sanitizer"
 	@echo "make bench        lvhd beside the floor"
 	@echo "make install uninstall     [DESTDIR= PREFIX=/usr/local]"
 	@echo "make clean        removes build/"

@@ -335,11 +335,13 @@ function engine:open(path, opts)
   local paths = arguments.paths(path, 1, "open")
   opts = options.read(opts, options.open, 2, "open")
   local exact = type(path) == "table"
-  local disk, err = core.open(self, paths, opts, exact)
+  handles.expect()
+  local disk, err = handles.add(core.open(self, paths, opts, exact))
   if err and err.reason == "IN_USE" and handles.sweep() then
-    disk, err = core.open(self, paths, opts, exact)
+    handles.expect()
+    disk, err = handles.add(core.open(self, paths, opts, exact))
   end
-  return handles.add(arguments.started(disk, err))
+  return arguments.started(disk, err)
 end
 
 ---Checks a file, or with `chain` its parents too: the result is a list of

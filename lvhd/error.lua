@@ -111,11 +111,18 @@ local function where()
   return nil
 end
 
----Raises an error table of the core, with the line of the script.
+---An error table of the core, with the line of the script.
+---@param err lvhd.Error
+---@return lvhd.Error
+function M.located(err)
+  err.where = err.where or where()
+  return err
+end
+
+---Raises it.
 ---@param err lvhd.Error
 function M.raise(err)
-  err.where = err.where or where()
-  error(err, 0)
+  error(M.located(err), 0)
 end
 
 ---Raises a wrong argument as luaL_argerror would.

@@ -131,7 +131,9 @@ function task:wait(seconds)
   if info then
     return info
   end
-  errors.raise(core.error(self, list))
+  local err = errors.located(core.error(self, list, true))
+  core.error_read(self) -- not before: memory may run out on the way here
+  error(err, 0)
 end
 
 ---True once the task has ended, well or not.

@@ -295,6 +295,14 @@ local CASES = {
     run("truncate -s " .. 48 * 512 + 2 * MIB + 1024 .. " " .. q(p))
     odd.put(p, -512, vhdread.bytes(p, 0, 512))
   end },
+  -- what is left of a parent that the disk no longer has is nobody's text
+  { "warning BLOCK_IN_LOCATOR, warning PARENT_FIELDS", "used", function(p)
+    local block = (">I4"):unpack(vhdread.open(p).bat) * 512
+    odd.locator(p, 1, function(e)
+      e.code, e.space, e.length = "W2ru", 512, 22
+      e.offset = block + 4096
+    end)
+  end },
   { "error BLOCK_OVERLAP", "used", function(p)
     local disk = vhdread.open(p)
     odd.entry(p, 2, (">I4"):unpack(disk.bat) + 1)

@@ -326,13 +326,23 @@ describe("zeros and holes", function()
   end)
 
   it("stay holes, and written zeros become holes", function()
+    run("sync " .. q(file)) -- XFS and btrfs count no earlier
     assert.is_true(on_disk(file) >= 4 * MiB)
     local seen = file
-    for _, to in ipairs{ "raw", "fixed", "raw", "dynamic", "raw" } do
+    for _, to in ipairs{ "dynamic", "raw", "fixed", "raw" } do
       local kind = seen:match("raw$") and "raw" or "vhd"
       seen = convert(seen, "z" .. #seen .. "." .. to,
         { from = kind, to = to }).path
       assert.is_true(on_disk(seen) < 256 * 1024, seen)
+    end
+    for _, to in ipairs{ "raw", "fixed" } do
+      local shares = support.sh(("cp --reflink=always %s %s"):format(q(file),
+        q(dir .. "/shared")))
+      local path = convert(file, "w." .. to, { from = "raw", to = to }).path
+      -- what is shared keeps its zeros, and has no bytes of its own
+      assert.is_true(shares or on_disk(path) < 256 * 1024, path)
+      assert.is_true(run(("cmp -n %d %s %s"):format(size, q(file), q(path)))
+        == "")
     end
     assert.is_true(run("cmp " .. q(file) .. " " .. q(seen)) == "")
   end)
@@ -386,7 +396,7 @@ describe("zeros and holes", function()
   -- The most memory that the process ever had, beside what it has.
   it("and data of any size take little memory #nosan", function()
     local function status(key)
-      return tonumber(support.read("/proc/self/status")
+      return tonumber(support.read(support.proc .. "/self/status")
         :match(key .. ":%s*(%d+)")) * 1024
     end
     run(("truncate -s %d %s"):format(2040 * GiB, q(file)))
@@ -420,6 +430,8 @@ describe("much that is written", function()
     want = data .. ("\0"):rep(8 * MiB) .. data
     support.write(dir .. "/source.raw", want)
     system = test.system()
+    -- what the volume shares is not written
+    system:fail{ call = "clone", errno = "EOPNOTSUPP", times = 0 }
   end)
 
   after_each(function()
@@ -451,8 +463,9 @@ describe("much that is written", function()
   end
 
   it("is reserved before, on ext4, and not a hole more", function()
-    local ext4 = run("stat -f -c %T " .. q(dir)):find("ext", 1, true)
-    each_type("none", function(image)
+    local volume = run("stat -f -c %T " .. q(dir))
+    local ext4, xfs = volume:find("ext", 1, true), volume:find("xfs", 1, true)
+    each_type("none", function(image, to)
       local reserved = calls("fallocate")
       local long = {}
       for _, e in ipairs(calls("pwritev")) do
@@ -466,17 +479,32 @@ describe("much that is written", function()
       end
       -- 1 MiB - 1 of zeros twice, and 8 MiB: for blocks of a file system
       -- that lie on the borders, and its own
-      assert.is_true(on_disk(image) < #want - 9 * MiB, on_disk(image))
+      -- (XFS reserves what is behind the end, up to the next block)
+      local spared = (xfs and to == "dynamic" and 7 or 9) * MiB
+      assert.is_true(on_disk(image) < #want - spared, on_disk(image))
+    end)
+  end)
+
+  it("has its length first, or XFS would fill its holes", function()
+    each_type("none", function(_, to)
+      local first
+      for _, e in ipairs(system:log()) do
+        if e.call == "ftruncate" or e.call == "pwritev" then
+          first = first or e
+        end
+      end
+      assert.equal(to == "dynamic" and "pwritev" or "ftruncate", first.call)
+      assert.is_true(to == "dynamic" or first.length >= #want)
     end)
   end)
 
   it("needs no reserve", function()
     for _, errno in ipairs{ "ENOSPC", "EOPNOTSUPP" } do
-      system:fail{ call = "fallocate", errno = errno, times = 0 }
+      local rule = system:fail{ call = "fallocate", errno = errno, times = 0 }
       each_type("none", function()
         assert.is_true(#calls("fallocate") <= 1)
       end)
-      system:drop()
+      system:drop(rule)
     end
   end)
 
@@ -946,7 +974,8 @@ describe("a conversion by two threads", function()
       system = system:pointer() }
     system:hold{ call = "pwritev", nth = 1 }
     local task = own:convert(raw, dir .. "/a.vhd", { from = "raw" })
-    local held, stop, before = system:await(1), os.time() + 5, nil
+    local held, stop = system:await(1), os.time() + 5
+    local before
     repeat
       before = system:count("pread")
     until before >= 8 or not held or os.time() > stop

@@ -1023,3 +1023,32 @@ describe("the option drives", function()
       host)
   end)
 end)
+
+-- ---- a base ---------------------------------------------------------------
+
+describe("an engine's base that Windows calls so", function()
+  local folder
+
+  before_each(function()
+    folder = support.tmpdir()
+  end)
+
+  it("is where relative paths start", function()
+    local engine <close> = lvhd.engine{ drives = { C = folder },
+      base = [[C:\new\base]] }
+    local info = engine:create_dynamic("a.vhd", 4 * MiB):wait()
+    assert.equal(folder .. "/new/base/a.vhd", info.path)
+    info = engine:create_differencing([[sub\b.vhd]], [[..\a.vhd]]):wait()
+    assert.equal(folder .. "/new/base/sub/b.vhd", info.path)
+    assert.equal(folder .. "/new/base/a.vhd", info.parent.path)
+  end)
+
+  it("is checked by Windows' rules", function()
+    for _, base in ipairs{ [[C:\a?b]], [[C:\con]] } do
+      local ok, err = pcall(lvhd.engine, { drives = { C = folder }, base = base })
+      assert.is_false(ok)
+      assert.is_true(lvhd.is_error(err, "E_INVALID_NAME"))
+      assert.equal(base, err.path)
+    end
+  end)
+end)

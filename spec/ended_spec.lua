@@ -834,8 +834,8 @@ describe("ended and fd #tsan", function()
       local real = package.loaded.cqueues
       finally(function() package.loaded.cqueues = real end)
       package.loaded.cqueues = { cancel = function(fd)
-        if support.sh(("readlink /proc/%d/fd/%d"):format(lvhdtest.pid(),
-          fd)) then -- it is still open
+        if support.sh(("readlink %s/%d/fd/%d"):format(support.proc,
+          lvhdtest.pid(), fd)) then -- it is still open
           told[#told + 1] = fd
         end
       end }

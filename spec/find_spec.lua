@@ -55,6 +55,7 @@ describe("find", function()
     local infos = lvhd.find(dir):wait()
     assert.same({ "golden/base.vhd", "vms/a/b/two.img", "vms/a/three",
       "vms/one.vhd" }, names(infos, dir))
+    assert.same(names(infos, dir), names(lvhd.find(dir .. "///"):wait(), dir))
     for _, info in ipairs(infos) do
       local alone = lvhd.info(info.path)
       alone.free, info.free = nil, nil
@@ -199,8 +200,9 @@ describe("find", function()
     for _, errno in ipairs{ "EACCES", "EIO", "ENOENT", "EPERM" } do
       assert.equal(3, #with{ call = "openat", path = "one.vhd",
         errno = errno })
-      assert.equal(2, #with{ call = "openat", path = "a", errno = errno,
-        flags = test.O_DIRECTORY })
+      -- (by chance there is an "a" in the path of the scratch folder)
+      assert.equal(2, #with{ call = "openat", path = "a", at = "/vms",
+        errno = errno, flags = test.O_DIRECTORY })
       assert.equal(3, #with{ call = "pread", at = "one.vhd", times = 0,
         errno = errno })
       assert.equal(2, #with{ call = "getdents", at = "vms/a", times = 0,

@@ -20,7 +20,7 @@ local before = {}
 
 -- "3 -> /tmp/x" lines, for the message when a descriptor was left.
 local function listing()
-  local _, out = support.sh("ls -l /proc/" .. support.pid()
+  local _, out = support.sh("ls -l " .. support.proc .. "/" .. support.pid()
     .. "/fd | sed 's/.* \\([0-9]* -> \\)/\\1/'")
   return out
 end

@@ -681,6 +681,9 @@ local refusals = {
       return false
     end
     self:say("%s is open for writing", name_of(disk))
+    if not support.locks(self.dir) then
+      return
+    end
     local other = lvhd.engine{ threads = 1 }
     local open = self.engine:open(disk.path, { write = true })
     local ok, err = pcall(self.refused, self, "E_SHARING_VIOLATION", "IN_USE",

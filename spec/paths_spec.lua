@@ -503,3 +503,51 @@ describe("a way over links", function()
     end)
   end)
 end)
+
+-- ---- slashes and dots ---------------------------------------------------
+
+describe("doubled slashes and dots", function()
+  local ODD <const> = { "new/ab/a.vhd", "new//a.vhd", "new/x///y//a.vhd", "new/./x/a.vhd",
+    "new/x/././y/./a.vhd", "/new/a.vhd" }
+
+  it("in folders that are made say nothing", function()
+    for _, odd in ipairs(ODD) do
+      local plain = odd:gsub("/%./", "/"):gsub("/%./", "/"):gsub("^/", "")
+        :gsub("/+", "/")
+      local info = engine:create_dynamic(dir .. "/" .. odd, 3 * MiB):wait()
+      assert.equal(dir .. "/" .. plain, info.path)
+      support.run("rm -r " .. support.q(dir .. "/new"))
+    end
+  end)
+
+  it("hinder nobody from taking these folders away again", function()
+    local system = test.system()
+    local own <close> = lvhd.engine{ threads = 1, system = system:pointer() }
+    local before = support.names(dir)
+    for _, odd in ipairs(ODD) do
+      system:fail{ call = "fsync", errno = "EIO", kind = "folder" }
+      local task = own:create_dynamic(dir .. "/" .. odd, 3 * MiB)
+      expect.fails("DISP_E_EXCEPTION", nil, task.wait, task)
+      system:drop()
+      assert.same(before, support.names(dir))
+    end
+  end)
+
+  it("lead to a parent that is relative to what does not exist yet", function()
+    for i, way in ipairs{ "../parent.vhd", ".././parent.vhd",
+      "./../parent.vhd", "..//parent.vhd", "../x/../parent.vhd" } do
+      local image = ("%s/n%d/a.vhd"):format(dir, i)
+      if way:find("x", 1, true) then
+        assert(test.mkdir(dir .. "/x"))
+      end
+      local info = child(image, way):wait()
+      assert.equal(parent, info.parent.path)
+    end
+    for _, wrong in ipairs{ "..", "ab", "ab/../../parent.vhd", "." } do
+      local ok, err = pcall(child, dir .. "/n9/a.vhd", wrong)
+      assert.is_false(ok)
+      assert.is_true(lvhd.is_error(err))
+      assert.is_nil(test.stat(dir .. "/n9"))
+    end
+  end)
+end)

@@ -617,7 +617,7 @@ describe("lvhd.task #tsan", function()
       local task = engine:create_dynamic(folder .. "/a.vhd", 64 * MiB)
       local fd = task:fd()
       task:wait()
-      local flags = support.read(("/proc/self/fdinfo/%d"):format(fd))
+      local flags = support.read(support.proc .. "/self/fdinfo/" .. fd)
         :match("flags:%s*(%d+)")
       assert.equal(tonumber("2000000", 8),
         tonumber(flags, 8) & tonumber("2000000", 8))

@@ -873,3 +873,21 @@ describe("Ctrl-C", function()
     end
   end)
 end)
+
+describe("the time of a disk that is written", function()
+  it("never comes back to a second that a child may have recorded", function()
+    local parent = dir .. "/times.vhd"
+    lvhd.create_dynamic(parent, "64 MiB"):wait()
+    lvhd.create_differencing(dir .. "/of-times.vhd", parent):wait()
+    local seen = { [test.stat(parent).mtime // 1000000000] = true }
+    for i = 1, 5 do
+      local disk <close> = lvhd.open(parent, { write = true, force = true })
+      disk:write(i * 512, "written")
+      disk:close()
+      local second = test.stat(parent).mtime // 1000000000
+      assert.is_nil(seen[second], i)
+      seen[second] = true
+    end
+  end)
+end)
+

@@ -521,6 +521,7 @@ int lvhd_read_chain(lvhd_engine *engine, const char *path,
 struct lvhd_disk {
   lvhd_engine *engine;
   struct lv_disk *disk;
+  uint64_t skipped; /* in the search for other children */
 };
 
 static int open_chain(struct lv_chain *chain, lvhd_engine *engine,
@@ -541,7 +542,7 @@ static int open_chain(struct lv_chain *chain, lvhd_engine *engine,
 
 static int open_locked(struct lv_chain *chain, lvhd_engine *engine,
                        const char *const *paths, size_t count,
-                       const struct lvhd_open_options *r,
+                       const struct lvhd_open_options *r, uint64_t *skipped,
                        struct lvhd_error *err) {
   struct lvhd_error why = LVHD_ERROR_INIT;
   int code = 0;
@@ -549,7 +550,7 @@ static int open_locked(struct lv_chain *chain, lvhd_engine *engine,
     lvhd_error_clear(&why);
     code = open_chain(chain, engine, paths, count, r, &why);
     if (code == 0)
-      code = lv_ready_to_open(chain, &engine->env, r, &why);
+      code = lv_ready_to_open(chain, &engine->env, r, skipped, &why);
     if (code == 0)
       return 0;
     lv_chain_close(chain, &engine->env);
@@ -565,18 +566,19 @@ static int open_locked(struct lv_chain *chain, lvhd_engine *engine,
   return code;
 }
 
-static int open_disk(struct lv_disk **out, lvhd_engine *engine,
+static int open_disk(lvhd_disk *disk, lvhd_engine *engine,
                      const char *const *paths, size_t count,
                      const struct lvhd_open_options *r,
                      struct lvhd_error *err) {
   struct lv_chain chain = {0};
-  int code = open_locked(&chain, engine, paths, count, r, err);
+  int code =
+    open_locked(&chain, engine, paths, count, r, &disk->skipped, err);
   if (code == 0)
-    code = lv_disk_new(out, &engine->env, &chain, err);
+    code = lv_disk_new(&disk->disk, &engine->env, &chain, err);
   if (code == 0 && !r->write)
-    lv_disk_watch(*out);
+    lv_disk_watch(disk->disk);
   else if (code == 0)
-    code = lv_disk_make_writable(*out, r->sync, err);
+    code = lv_disk_make_writable(disk->disk, r->sync, err);
   return code;
 }
 
@@ -594,7 +596,7 @@ int lvhd_disk_open(lvhd_engine *engine, const char *const *paths,
   if (code == 0)
     code = resolve_open(engine, opts, &r, err);
   if (code == 0)
-    code = open_disk(&disk->disk, engine, paths, count, &r, err);
+    code = open_disk(disk, engine, paths, count, &r, err);
   if (code != 0) {
     if (disk)
       lv_disk_free(disk->disk);
@@ -627,6 +629,20 @@ int lvhd_disk_extent(lvhd_disk *disk, uint64_t offset, uint64_t end,
   return finish(err, code, "extents", leaf_path(disk));
 }
 
+/* Whether the search for other children saw all, in the leaf's info. */
+static int tell_skipped(const lvhd_disk *disk, lvhd_infos *infos,
+                        struct lvhd_error *err) {
+  struct lv_facts *leaf = infos->items[0];
+  if (disk->skipped == 0)
+    return 0;
+  lv_finding(&leaf->findings, LVHD_WARNING, LV_R_SEARCH_SKIPPED,
+             LVHD_HAS_ACTUAL, 0, disk->skipped, 0);
+  lv_facts_done(leaf);
+  return leaf->findings.no_memory
+           ? lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE)
+           : 0;
+}
+
 int lvhd_disk_chain(lvhd_disk *disk, lvhd_infos **out,
                     struct lvhd_error *err) {
   int code = lv_pool_forked(&disk->engine->pool)
@@ -636,6 +652,12 @@ int lvhd_disk_chain(lvhd_disk *disk, lvhd_infos **out,
   if (code == 0)
     code = lv_chain_infos(out, lv_disk_chain_of(disk->disk),
                           &disk->engine->env, NULL, false, NULL, NULL, err);
+  if (code == 0)
+    code = tell_skipped(disk, *out, err);
+  if (code != 0) {
+    lv_infos_free(*out);
+    *out = NULL;
+  }
   return finish(err, code, "chain", leaf_path(disk));
 }
 

@@ -615,7 +615,9 @@ LVHD_API LVHD_NODISCARD int lvhd_disk_flush(lvhd_disk *disk,
 LVHD_API LVHD_NODISCARD int lvhd_disk_finish(lvhd_disk *disk,
                                              struct lvhd_error *err);
 
-/* The infos of the open files, leaf to root. */
+/* The infos of the open files, leaf to root.  That of a leaf which may be
+ * written has the finding SEARCH_SKIPPED where the search for other children
+ * could not read all. */
 LVHD_API LVHD_NODISCARD int lvhd_disk_chain(lvhd_disk *disk,
                                             lvhd_infos **out,
                                             struct lvhd_error *err);

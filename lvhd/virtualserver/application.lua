@@ -24,11 +24,10 @@ local function create_differencing(app, image, parent)
   local engine = app.engine
   image = codes.text(image, 1, member)
   parent = codes.text(parent, 2, member)
-  local native = codes.try(app, member, translate.method,
-    engine.create_differencing, engine, image, parent)
-  return tasks.new(app, member, native, translate.method,
-    ("Creating the differencing virtual hard disk %s of %s"):format(image,
-      parent))
+  return tasks.new(app, member, translate.method,
+    ("Creating the differencing virtual hard disk %s of %s"):format(
+      tostring(image), tostring(parent)),
+    nil, engine.create_differencing, engine, image, parent)
 end
 
 -- Megabytes, as documented. What is no whole number is no size; what is too
@@ -49,10 +48,10 @@ local function create_dynamic(app, image, size)
   local member <const> = "CreateDynamicVirtualHardDisk"
   local engine = app.engine
   image = codes.text(image, 1, member)
-  local native = codes.try(app, member, translate.method,
-    engine.create_dynamic, engine, image, bytes(app, member, image, size))
-  return tasks.new(app, member, native, translate.method,
-    ("Creating the dynamic virtual hard disk %s"):format(image))
+  return tasks.new(app, member, translate.method,
+    ("Creating the dynamic virtual hard disk %s"):format(tostring(image)),
+    nil, engine.create_dynamic, engine, image,
+    bytes(app, member, image, size))
 end
 
 local function create_fixed(app, image, size)

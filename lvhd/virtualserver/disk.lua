@@ -175,8 +175,8 @@ local function must_be(state, member, kind)
 end
 
 local function start(state, member, description, fn, ...)
-  local native = codes.try(state.app, member, translate.image, fn, ...)
-  return tasks.new(state.app, member, native, translate.image, description)
+  return tasks.new(state.app, member, translate.image, description, nil, fn,
+    ...)
 end
 
 function class.methods.Compact(state)
@@ -227,8 +227,7 @@ local function copy(state, member, verb, path, kind)
   if words[kind] == "fixed" then
     return tasks.fixed(app, member, translate.method, description, convert)
   end
-  return tasks.new(app, member, codes.try(app, member, translate.method,
-    convert), translate.method, description)
+  return tasks.new(app, member, translate.method, description, nil, convert)
 end
 
 function class.methods.Convert(state, path, kind)

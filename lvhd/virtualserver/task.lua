@@ -19,24 +19,24 @@ local FIRST_LOOK <const> = 0.05 -- s
 
 -- ---- what became of it ----------------------------------------------------
 
--- The second attempt, once the first is seen to have failed for that.
+-- The second attempt, once the first is seen to have failed for that. Where
+-- memory runs out in between, it is left to the next look.
 local function settle(state)
   if not state.again or not state.native:done() then
     return
   end
-  local again = state.again
-  state.again = nil
-  state.app.unsettled[state] = nil
   if state.native:status() == "failed"
     and state.native:error().reason == "NO_RESERVE" then
-    local started, err = codes.catch(again)
-    state.native, state.refused = started or state.native, err
+    local started, err = codes.catch(state.again)
+    state.native, state.refused = started or state.native, err or false
   end
+  state.again = nil
+  state.app.unsettled[state] = nil
 end
 
 local function done(state)
   settle(state)
-  return state.refused ~= nil or state.native:done()
+  return state.refused ~= false or state.native:done()
 end
 
 -- nil while it runs, and after success.
@@ -175,40 +175,64 @@ end
 
 -- ---- tasks of an application ----------------------------------------------
 
----Wraps a task of lvhd.
+-- A refusal comes at once, if there is a worker. A program that never looks at
+-- the task shall have its disk, too. A poll function may want a coroutine,
+-- which nobody has promised here. The task is there already: that memory runs
+-- out is for the next look to say.
+local function first_look(state)
+  if not state.again or core.engine_state(state.app.engine).poll then
+    return
+  end
+  local ok, err = pcall(wait, state, FIRST_LOOK)
+  if ok then
+    ok, err = pcall(settle, state)
+  end
+  if not ok and err ~= "not enough memory" then
+    error(err, 0)
+  end
+end
+
+-- All that needs memory comes before the start: a task that runs, and that
+-- nobody has, could not be taken back.
+local function begin(state, task, place, start, ...)
+  local app = state.app
+  app.tasks[place] = task
+  if state.again then
+    app.unsettled[state] = true
+  end
+  return codes.try(app, state.member, state.how, start, ...)
+end
+
+---Starts a task of lvhd, and wraps it.
 ---@param app table
----@param member string what started it
----@param native lvhd.Task
+---@param member string what starts it
 ---@param how fun(err: lvhd.Error): lvhd.Error
 ---@param description string
----@param again? fun(): lvhd.Task what to do where space cannot be reserved
-function M.new(app, member, native, how, description, again)
-  app.last_id = app.last_id + 1
-  local state = { app = app, member = member, native = native, how = how,
-    id = app.last_id, description = description, again = again, percent = 0 }
+---@param again (fun(): lvhd.Task)|nil what to do where space cannot be reserved
+---@param start fun(...): lvhd.Task
+function M.new(app, member, how, description, again, start, ...)
+  local state = { app = app, member = member, native = false, how = how,
+    id = app.last_id + 1, description = description, again = again, percent = 0,
+    refused = false, too_late = false }
   local task = object.new(class, state)
   M.current(app) -- lets go of those that are over
-  app.tasks[#app.tasks + 1] = task
-  if again then
-    app.unsettled[state] = true
-    -- A refusal comes at once, if there is a worker. A program that never
-    -- looks at the task shall have its disk, too. A poll function may want a
-    -- coroutine, which nobody has promised here.
-    if not core.engine_state(app.engine).poll then
-      wait(state, FIRST_LOOK)
-      settle(state)
-    end
+  local place = #app.tasks + 1
+  local ok, native = pcall(begin, state, task, place, start, ...)
+  if not ok then
+    app.tasks[place], app.unsettled[state] = nil, nil
+    error(native, 0)
   end
+  state.native, app.last_id = native, state.id
+  first_look(state)
   return task
 end
 
 ---A fixed disk: space is reserved, or zeros are written where that cannot be.
 ---@param start fun(allocate: string): lvhd.Task
 function M.fixed(app, member, how, description, start)
-  local native = codes.try(app, member, how, start, "reserve")
-  return M.new(app, member, native, how, description, function()
+  return M.new(app, member, how, description, function()
     return start("zero")
-  end)
+  end, start, "reserve")
 end
 
 ---Begins what was left to be begun anew.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * crashtest: the test-only Lua module that remembers every call which changes
- * a disk, with its bytes, so that spec/support/crash.lua can build what a
+ * a disk, with its bytes, so that spec/support/powerloss.lua can build what a
  * loss of power would have left.  A recorder is a table of system calls
  * (src/io/sys.h) laid over another one: each entry makes the other's call and
  * writes down what it changed.  It must not know the engine: only the header
@@ -18,18 +18,21 @@
 #include <dirent.h>
 #include <errno.h>
 #include <linux/falloc.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
 
 #include "io/sys.h"
+#include "proc.h"
 
 /* ---- events ----------------------------------------------------------- */
 
@@ -38,9 +41,12 @@ enum op {
   OP_ZERO,     /* file, offset, length, mtime; the file becomes no longer */
   OP_TRUNCATE, /* file, length, mtime */
   OP_TOUCH,    /* file, mtime */
+  OP_MODE,     /* file, length: the permissions */
   OP_NAME,     /* file, path: it has that name now */
   OP_RENAME,   /* file, path, to */
   OP_UNNAME,   /* path */
+  OP_MKDIR,    /* path */
+  OP_RMDIR,    /* path */
   OP_SYNC,     /* file: all of it is durable */
   OP_DATASYNC, /* file: its bytes and length are, not its times */
   OP_FOLDER,   /* path: the names in that folder are durable */
@@ -50,8 +56,9 @@ enum op {
 };
 
 static const char *const op_names[] = {
-    "write", "zero",     "truncate", "touch",  "name", "rename", "unname",
-    "sync",  "datasync", "folder",   "syncfs", "mark", "other"};
+    "write",  "zero",  "truncate", "touch", "mode",     "name",   "rename",
+    "unname", "mkdir", "rmdir",    "sync",  "datasync", "folder", "syncfs",
+    "mark",   "other"};
 
 struct event {
   enum op op;
@@ -77,6 +84,7 @@ struct recorder {
   pthread_mutex_t lock; /* recursive: held over a call and what it writes down */
   bool on;
   bool lost; /* out of memory or room: the record is worth nothing */
+  bool pretends; /* an idle machine's ext4 that shares bytes of files */
   uint64_t changes, die_at;
   struct event *events;
   size_t used, room;
@@ -138,10 +146,10 @@ static void about_to_change(struct recorder *r) {
 /* ---- files ------------------------------------------------------------ */
 
 static void fd_path(char *out, size_t size, int fd) {
-  char link[64];
+  char name[32], link[160];
   ssize_t n;
-  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  n = readlink(link, out, size - 1);
+  snprintf(name, sizeof name, "self/fd/%d", fd);
+  n = readlink(proc_path(link, name), out, size - 1);
   out[n < 0 ? 0 : n] = '\0';
 }
 
@@ -236,12 +244,29 @@ static void note_opened(struct recorder *r, int fd, int dir, const char *path,
   }
 }
 
+/* What /proc/meminfo is on a machine where nothing waits to be written. */
+static int open_idle(void) {
+  static const char text[] = "\nDirty: 0 kB\nWriteback: 0 kB\n";
+  int fd = memfd_create("idle", MFD_CLOEXEC);
+  if (fd >= 0 && write(fd, text, sizeof text - 1) < 0) {
+    close(fd);
+    fd = -1;
+  }
+  return fd;
+}
+
 static int r_openat(const struct lv_sys *sys, int dir, const char *path,
                     int flags, mode_t mode) {
   struct stat st;
   bool existed, makes = (flags & O_CREAT) != 0;
   int fd;
   BEGIN;
+  if (r->pretends && strcmp(path, "/proc/meminfo") == 0) {
+    fd = open_idle();
+    saved = errno;
+    END;
+    return fd;
+  }
   if (makes)
     about_to_change(r);
   existed = makes && fstatat(dir, path, &st, 0) == 0;
@@ -302,12 +327,28 @@ static ssize_t r_copy(const struct lv_sys *sys, int from, off_t from_at,
   return got;
 }
 
+/* Bytes that are copied stand for those that would be shared. */
+static int copy_all(struct recorder *r, int from, off_t from_at, size_t n,
+                    int to, off_t to_at) {
+  while (n > 0) {
+    ssize_t got = r->inner->copy(r->inner, from, from_at, to, to_at, n);
+    if (got <= 0)
+      return -1;
+    from_at += got;
+    to_at += got;
+    n -= (size_t)got;
+  }
+  return 0;
+}
+
 static int r_clone(const struct lv_sys *sys, int from, off_t from_at,
                    size_t n, int to, off_t to_at) {
   int rc;
   BEGIN;
   about_to_change(r);
-  rc = r->inner->clone(r->inner, from, from_at, n, to, to_at);
+  rc = r->pretends
+         ? copy_all(r, from, from_at, n, to, to_at)
+         : r->inner->clone(r->inner, from, from_at, n, to, to_at);
   saved = errno;
   if (rc == 0)
     note_data(r, to, NULL, to_at, n);
@@ -412,6 +453,18 @@ static int r_futimens(const struct lv_sys *sys, int fd,
   return rc;
 }
 
+static int r_fchmod(const struct lv_sys *sys, int fd, mode_t mode) {
+  int rc;
+  BEGIN;
+  about_to_change(r);
+  rc = r->inner->fchmod(r->inner, fd, mode);
+  saved = errno;
+  if (rc == 0)
+    note_change(r, OP_MODE, fd, 0, (int64_t)mode);
+  END;
+  return rc;
+}
+
 static int r_linkat(const struct lv_sys *sys, int from_dir, const char *from,
                     int to_dir, const char *to, int flags) {
   char full[512];
@@ -456,7 +509,7 @@ static int r_unlinkat(const struct lv_sys *sys, int dir, const char *path,
   rc = r->inner->unlinkat(r->inner, dir, path, flags);
   saved = errno;
   if (rc == 0)
-    note_path(r, (flags & AT_REMOVEDIR) != 0 ? OP_OTHER : OP_UNNAME, 0, full,
+    note_path(r, (flags & AT_REMOVEDIR) != 0 ? OP_RMDIR : OP_UNNAME, 0, full,
               "");
   END;
   return rc;
@@ -464,13 +517,15 @@ static int r_unlinkat(const struct lv_sys *sys, int dir, const char *path,
 
 static int r_mkdirat(const struct lv_sys *sys, int dir, const char *path,
                      mode_t mode) {
+  char full[512];
   int rc;
   BEGIN;
   about_to_change(r);
+  full_path(full, sizeof full, dir, path);
   rc = r->inner->mkdirat(r->inner, dir, path, mode);
   saved = errno;
   if (rc == 0)
-    note_path(r, OP_OTHER, 0, "mkdirat", "");
+    note_path(r, OP_MKDIR, 0, full, "");
   END;
   return rc;
 }
@@ -493,8 +548,6 @@ PASS(int, close, (const struct lv_sys *sys, int fd), fd)
 PASS(int, fstat, (const struct lv_sys *sys, int fd, struct stat *st), fd, st)
 PASS(int, fstatat, (const struct lv_sys *sys, int dir, const char *path,
                     struct stat *st, int flags), dir, path, st, flags)
-PASS(int, fstatfs, (const struct lv_sys *sys, int fd, struct statfs *st), fd,
-     st)
 PASS(ssize_t, readlinkat, (const struct lv_sys *sys, int dir,
                            const char *path, char *buf, size_t n), dir, path,
      buf, n)
@@ -512,11 +565,17 @@ PASS(int, setlk, (const struct lv_sys *sys, int fd, struct flock *lock), fd,
      lock)
 PASS(int, send, (const struct lv_sys *sys, int fd, off_t offset,
                  off_t length), fd, offset, length)
-PASS(int, fchmod, (const struct lv_sys *sys, int fd, mode_t mode), fd, mode)
 PASS(int, getrlimit, (const struct lv_sys *sys, int what,
                       struct rlimit *limit), what, limit)
 PASS(ssize_t, getrandom, (const struct lv_sys *sys, void *buf, size_t n,
                           unsigned flags), buf, n, flags)
+
+static int r_fstatfs(const struct lv_sys *sys, int fd, struct statfs *st) {
+  int rc = INNER->fstatfs(INNER, fd, st);
+  if (rc == 0 && recorder_of(sys)->pretends)
+    st->f_type = EXT4_SUPER_MAGIC;
+  return rc;
+}
 
 static int64_t r_monotonic(const struct lv_sys *sys) {
   return INNER->monotonic(INNER);
@@ -585,6 +644,13 @@ static int l_record(lua_State *L) {
   pthread_mutex_lock(&r->lock);
   r->on = lua_toboolean(L, 2);
   pthread_mutex_unlock(&r->lock);
+  return 0;
+}
+
+/* rec:pretend(): from now on the volume says that it is ext4, shares bytes
+ * between files, and nobody else writes; see io/flush.c. */
+static int l_pretend(lua_State *L) {
+  check(L)->pretends = true;
   return 0;
 }
 
@@ -748,7 +814,8 @@ static int l_apply(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"pointer", l_pointer}, {"record", l_record}, {"die", l_die},
     {"changes", l_changes}, {"mark", l_mark},     {"forget", l_forget},
-    {"events", l_events},   {"apply", l_apply},   {NULL, NULL}};
+    {"events", l_events},   {"apply", l_apply},   {"pretend", l_pretend},
+    {NULL, NULL}};
 
 /* list(folder) -> the names in it, hidden ones too, in no order. */
 static int l_list(lua_State *L) {

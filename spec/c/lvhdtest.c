@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -36,6 +37,7 @@
 #include <lua.h>
 
 #include "io/sys.h"
+#include "proc.h"
 
 /* ---- state of a table ------------------------------------------------- */
 
@@ -65,7 +67,14 @@ struct call {
   unsigned flags;
 };
 
-enum action { ACT_FAIL, ACT_SHORT, ACT_HOLD, ACT_RMDIR, ACT_SWAP };
+enum action {
+  ACT_FAIL,
+  ACT_SHORT,
+  ACT_HOLD,
+  ACT_RMDIR,
+  ACT_SWAP,
+  ACT_FILL
+};
 enum kind { KIND_ANY, KIND_FILE, KIND_FOLDER };
 
 /* A rule applies to the calls number skip+1 ... skip+times that match. */
@@ -80,9 +89,10 @@ struct rule {
   uint64_t skip, times, seen;
   int errnum;      /* ACT_FAIL */
   bool done;       /* ACT_FAIL: the call is made, and its success hidden */
-  uint64_t bytes;  /* ACT_SHORT: the most it moves */
+  int64_t bytes;   /* ACT_SHORT: the most it moves; below 0: so much less */
   unsigned held;   /* ACT_HOLD: callers waiting */
-  char folder[192]; /* ACT_RMDIR: goes away just before the call */
+  char folder[192]; /* ACT_RMDIR: goes away just before the call; ACT_FILL: the
+                     * tmpfs in which `bytes` are free from then on */
   char other[192];  /* ACT_SWAP: just before the call changes places with it */
 };
 #define RULES 16
@@ -143,9 +153,9 @@ static bool kind_fits(enum kind kind, int fd) {
 static void fd_text(char *out, size_t size, int fd) {
   ssize_t n = -1;
   if (fd >= 0) {
-    char link[64];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    n = readlink(link, out, size - 1);
+    char name[32], link[160];
+    snprintf(name, sizeof name, "self/fd/%d", fd);
+    n = readlink(proc_path(link, name), out, size - 1);
   }
   out[n < 0 ? 0 : n] = '\0';
 }
@@ -183,15 +193,27 @@ static void hold(struct table *t, struct rule *r, int id) {
     pthread_cond_wait(&t->changed, &t->lock);
 }
 
+/* A tmpfs has so many bytes free from now on.  0, or -1 and errno. */
+static int fill(const char *folder, int64_t left) {
+  char options[64];
+  struct statfs st;
+  if (statfs(folder, &st) != 0)
+    return -1;
+  snprintf(options, sizeof options, "size=%lld",
+           (long long)((int64_t)(st.f_blocks - st.f_bfree) * st.f_bsize +
+                       left));
+  return mount("tmpfs", folder, "tmpfs", MS_REMOUNT, options);
+}
+
 /* What the rules say to a call. */
 struct verdict {
   int errnum; /* 0: make the call */
   bool done;  /* make the call, then report errnum */
-  uint64_t bytes;
+  int64_t bytes;
 };
 
 static struct verdict enter(struct table *t, const struct call *c) {
-  struct verdict v = {0, false, UINT64_MAX};
+  struct verdict v = {0, false, INT64_MAX};
   int newest;
   pthread_mutex_lock(&t->lock);
   t->counts[c->which]++;
@@ -206,6 +228,9 @@ static struct verdict enter(struct table *t, const struct call *c) {
       v.bytes = r->bytes;
     } else if (r->action == ACT_RMDIR) {
       rmdir(r->folder);
+    } else if (r->action == ACT_FILL) {
+      if (fill(r->folder, r->bytes) != 0)
+        v.errnum = errno; /* which no test expects */
     } else if (r->action == ACT_SWAP) {
       renameat2(AT_FDCWD, r->folder, AT_FDCWD, r->other, RENAME_EXCHANGE);
     } else if (v.errnum == 0) {
@@ -338,8 +363,12 @@ static char *t_realpath(const struct lv_sys *sys, const char *path,
   return result;
 }
 
-static size_t at_most(size_t n, uint64_t limit) {
-  return n > limit ? (size_t)limit : n;
+/* A limit below 0 is so much less than was asked for, a byte at the least. */
+static size_t at_most(size_t n, int64_t limit) {
+  size_t less = (size_t)-limit;
+  if (limit < 0)
+    return n > less ? n - less : n > 0;
+  return n > (size_t)limit ? (size_t)limit : n;
 }
 
 static ssize_t t_pread(const struct lv_sys *sys, int fd, void *buf, size_t n,
@@ -358,17 +387,18 @@ static size_t iov_length(const struct iovec *iov, int count) {
 
 /* pwritev of at most `limit` bytes, so that the rest is torn off. */
 static ssize_t write_some(int fd, const struct iovec *iov, int count,
-                          off_t offset, uint64_t limit) {
+                          off_t offset, int64_t most) {
+  size_t limit = at_most(iov_length(iov, count), most);
   ssize_t total = 0;
-  if (limit >= iov_length(iov, count))
+  if (limit == iov_length(iov, count))
     return pwritev(fd, iov, count, offset);
   for (int i = 0; i < count && limit > 0; i++) {
-    size_t n = at_most(iov[i].iov_len, limit);
+    size_t n = at_most(iov[i].iov_len, (int64_t)limit);
     ssize_t got = pwrite(fd, iov[i].iov_base, n, offset + total);
     if (got < 0)
       return total > 0 ? total : -1;
     total += got;
-    limit -= (uint64_t)got;
+    limit -= (size_t)got;
     if ((size_t)got < n)
       break;
   }
@@ -674,7 +704,7 @@ static struct rule read_rule(lua_State *L, enum action action,
   copy_text(r.folder, sizeof r.folder, opt_text(L, "folder", ""));
   copy_text(r.other, sizeof r.other, opt_text(L, "other", ""));
   r.done = opt_bool(L, "done");
-  r.bytes = (uint64_t)opt_number(L, "bytes", 0);
+  r.bytes = opt_number(L, "bytes", 0);
   if (action == ACT_FAIL)
     r.errnum = errno_of(L, opt_text(L, "errno", "EIO"));
   return r;
@@ -705,7 +735,8 @@ static int l_fail(lua_State *L) {
 }
 
 /* system:short{ call, bytes, ... } -> rule; pread and pwritev move at most
- * that much, once unless times says otherwise. */
+ * that much, below 0 so much less than asked, once unless times says
+ * otherwise. */
 static int l_short(lua_State *L) {
   return add_rule(L, ACT_SHORT, 1);
 }
@@ -719,6 +750,12 @@ static int l_hold(lua_State *L) {
  * removes that (empty) folder, once unless times says otherwise. */
 static int l_rmdir(lua_State *L) {
   return add_rule(L, ACT_RMDIR, 1);
+}
+
+/* system:fill{ call, folder, bytes, ... } -> rule; just before the call
+ * somebody fills that tmpfs, and leaves so many bytes. */
+static int l_fill(lua_State *L) {
+  return add_rule(L, ACT_FILL, 1);
 }
 
 /* system:swap{ call, folder, other, ... } -> rule; just before the call
@@ -819,14 +856,17 @@ static void push_entry(lua_State *L, const struct entry *e) {
   }
 }
 
-/* system:log() -> list of { call, path, to, at, fd, flags, offset, length,
- * result, errno } in the order in which the calls ended; `at` is what the
+/* system:log([errno]) -> those that failed with it, or all: list of { call,
+ * path, to, at, fd, flags, offset, length, result, errno }, of those that
+ * failed index too, in the order in which the calls ended; `at` is what the
  * descriptor (or the folder of a path, of `to`) was, `opened` what one that a
  * call has opened is. */
 static int l_log(lua_State *L) {
   struct table *t = check_table(L);
+  int errnum = lua_isnoneornil(L, 2) ? 0 : errno_of(L, luaL_checkstring(L, 2));
   struct entry *copy;
   size_t n;
+  lua_Integer count = 0;
   pthread_mutex_lock(&t->lock);
   n = t->log_used;
   pthread_mutex_unlock(&t->lock);
@@ -837,10 +877,13 @@ static int l_log(lua_State *L) {
   if (n > 0)
     memcpy(copy, t->log, n * sizeof *copy);
   pthread_mutex_unlock(&t->lock);
-  lua_createtable(L, (int)n, 0);
+  lua_createtable(L, errnum == 0 ? (int)n : 0, 0);
   for (size_t i = 0; i < n; i++) {
+    if (errnum != 0 && copy[i].errnum != errnum)
+      continue;
     push_entry(L, &copy[i]);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
+    set_number(L, "index", (int64_t)i + 1);
+    lua_rawseti(L, -2, ++count);
   }
   return 1;
 }
@@ -887,7 +930,7 @@ static int l_set(lua_State *L) {
 static const luaL_Reg system_methods[] = {
     {"pointer", l_pointer}, {"fail", l_fail},     {"short", l_short},
     {"hold", l_hold},       {"rmdir", l_rmdir},   {"swap", l_swap},
-    {"drop", l_drop},
+    {"fill", l_fill},       {"drop", l_drop},
     {"await", l_await},     {"count", l_count},   {"log", l_log},
     {"forget", l_forget},   {"set", l_set},       {NULL, NULL}};
 
@@ -912,10 +955,11 @@ static int l_pid(lua_State *L) {
   return 1;
 }
 
-/* Entries of a folder of /proc/self. */
+/* Entries of a folder of /proc. */
 static lua_Integer count_self(const char *folder) {
   lua_Integer n = -2; /* "." and ".." */
-  DIR *dir = opendir(folder);
+  char path[160];
+  DIR *dir = opendir(proc_path(path, folder));
   while (dir != NULL && readdir(dir) != NULL)
     n++;
   if (dir != NULL)
@@ -925,7 +969,7 @@ static lua_Integer count_self(const char *folder) {
 
 /* fds() -> open descriptors of this process. */
 static int l_fds(lua_State *L) {
-  lua_pushinteger(L, count_self("/proc/self/fd") - 1); /* our own look */
+  lua_pushinteger(L, count_self("self/fd") - 1); /* our own look */
   return 1;
 }
 
@@ -933,11 +977,11 @@ static int l_fds(lua_State *L) {
  * flags it as exiting (PF_EXITING) before it lets the join go on. */
 static bool is_exiting(const char *tid) {
   unsigned flags = 0;
-  char path[64], text[512], *at = NULL;
+  char name[64], path[160], text[512], *at = NULL;
   int fd;
   ssize_t n;
-  snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", tid);
-  fd = open(path, O_RDONLY | O_CLOEXEC);
+  snprintf(name, sizeof name, "self/task/%.20s/stat", tid);
+  fd = open(proc_path(path, name), O_RDONLY | O_CLOEXEC);
   if (fd < 0)
     return true;
   n = read(fd, text, sizeof text - 1);
@@ -954,11 +998,12 @@ static bool is_exiting(const char *tid) {
 
 /* threads() -> threads of this process. */
 static int l_threads(lua_State *L) {
-  DIR *dir = opendir("/proc/self/task");
+  char path[160];
+  DIR *dir = opendir(proc_path(path, "self/task"));
   struct dirent *entry = NULL;
   int n = 0;
   if (dir == NULL)
-    return luaL_error(L, "/proc/self/task: %s", strerror(errno));
+    return luaL_error(L, "%s: %s", path, strerror(errno));
   while ((entry = readdir(dir)) != NULL)
     if (entry->d_name[0] != '.' && !is_exiting(entry->d_name))
       n++;
@@ -1191,10 +1236,21 @@ static int l_mkfifo(lua_State *L) {
   return answer(L, mkfifo(luaL_checkstring(L, 1), 0644) == 0);
 }
 
+/* mksocket(path) -> true: a socket that nobody listens to. */
+static int l_mksocket(lua_State *L) {
+  return answer(L, mknod(luaL_checkstring(L, 1), S_IFSOCK | 0644, 0) == 0);
+}
+
 /* mkdir(path [, mode]) -> true. */
 static int l_mkdir(lua_State *L) {
   return answer(L, mkdir(luaL_checkstring(L, 1),
                          (mode_t)luaL_optinteger(L, 2, 0777)) == 0);
+}
+
+/* chmod(path, mode) -> true. */
+static int l_chmod(lua_State *L) {
+  return answer(L, chmod(luaL_checkstring(L, 1),
+                         (mode_t)luaL_checkinteger(L, 2)) == 0);
 }
 
 /* symlink(target, path) -> true. */
@@ -1256,6 +1312,93 @@ static int l_close(lua_State *L) {
   return answer(L, close((int)luaL_checkinteger(L, 1)) == 0);
 }
 
+/* Of all bytes but zeros, and where they are. */
+static uint64_t sum_piece(uint64_t sum, const uint64_t *words, size_t n,
+                          uint64_t at) {
+  for (size_t i = 0; i < n; i++)
+    if (words[i] != 0)
+      sum = (sum ^ words[i] ^ (at + i)) * UINT64_C(0x9E3779B97F4A7C15) +
+            (sum >> 29);
+  return sum;
+}
+
+/* sum(path) -> an integer for the bytes of a file: holes are zeros, and cost
+ * no time. */
+static int l_sum(lua_State *L) {
+  static const size_t piece = 65536;
+  uint64_t words[65536 / 8], sum = 0;
+  int fd = open(luaL_checkstring(L, 1), O_RDONLY | O_CLOEXEC);
+  off_t at = 0, end = 0;
+  ssize_t got = 0;
+  if (fd < 0)
+    return answer(L, false);
+  end = lseek(fd, 0, SEEK_END);
+  while ((at = lseek(fd, at, SEEK_DATA)) >= 0) {
+    at -= at % (off_t)piece;
+    memset(words, 0, sizeof words);
+    got = pread(fd, words, piece, at);
+    if (got <= 0)
+      break;
+    sum = sum_piece(sum, words, ((size_t)got + 7) / 8, (uint64_t)at / 8);
+    at += got;
+  }
+  close(fd);
+  if (got < 0)
+    return answer(L, false);
+  lua_pushinteger(L, (lua_Integer)(sum ^ (uint64_t)end));
+  return 1;
+}
+
+/* Adds a line for all in and below a folder, in the order of the names. */
+static void add_tree(luaL_Buffer *b, int at, const char *path) {
+  struct dirent **list = NULL;
+  int dir = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int n = dir < 0 ? -1 : scandirat(dir, ".", &list, NULL, alphasort);
+  for (int i = 0; i < n; i++) {
+    const char *name = list[i]->d_name;
+    char line[512];
+    struct stat st;
+    if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+        fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+      bool folder = S_ISDIR(st.st_mode);
+      snprintf(line, sizeof line, folder ? "%s %o/\n"
+                                         : "%s %o %lld %lld %lld %lld\n",
+               name, st.st_mode & 07777, (long long)st.st_size,
+               (long long)st.st_ino, (long long)nanoseconds(st.st_mtim),
+               (long long)nanoseconds(st.st_ctim));
+      luaL_addstring(b, line);
+      if (folder) {
+        add_tree(b, dir, name);
+        luaL_addstring(b, "..\n");
+      }
+    }
+    free(list[i]);
+  }
+  free(list);
+  if (dir >= 0)
+    close(dir);
+}
+
+/* tree(folder) -> text: names, modes, sizes, inodes, times of change of all
+ * that is in and below it; of folders no times. */
+static int l_tree(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  add_tree(&b, AT_FDCWD, path);
+  luaL_pushresult(&b);
+  return 1;
+}
+
+/* tmpfs(folder) -> true: mounts one of 64 MiB there.  tmpfs(folder, bytes): so
+ * many are free in it from now on. */
+static int l_tmpfs(lua_State *L) {
+  const char *folder = luaL_checkstring(L, 1);
+  if (lua_isinteger(L, 2))
+    return answer(L, fill(folder, lua_tointeger(L, 2)) == 0);
+  return answer(L, mount("tmpfs", folder, "tmpfs", 0, "size=64m") == 0);
+}
+
 static const luaL_Reg functions[] = {
     {"system", l_system},   {"pid", l_pid},         {"fds", l_fds},
     {"threads", l_threads}, {"alarm", l_alarm},     {"kill", l_kill},
@@ -1265,7 +1408,10 @@ static const luaL_Reg functions[] = {
     {"clock", l_clock},     {"stat", l_stat},       {"statfs", l_statfs},
     {"mkfifo", l_mkfifo},   {"mkdir", l_mkdir},     {"symlink", l_symlink},
     {"chdir", l_chdir},     {"cwd", l_cwd},         {"utime", l_utime},
-    {"lock", l_lock},       {"close", l_close},     {NULL, NULL}};
+    {"mksocket", l_mksocket},
+    {"lock", l_lock},       {"close", l_close},     {"sum", l_sum},
+    {"tree", l_tree},       {"tmpfs", l_tmpfs},     {"chmod", l_chmod},
+    {NULL, NULL}};
 
 static const struct {
   const char *name;

@@ -114,6 +114,9 @@ static void test_geometry(void) {
   audit(&d);
   CHECK(only(&d, LV_R_GEOMETRY_SIZE, LVHD_WARNING, d.a.footer_at + 56));
   CHECK_INT(d.list.items[0].actual, UINT64_C(130968) * 512);
+  d.plan.fields.geometry = (struct lv_geometry){65535, 16, 255};
+  audit(&d);
+  CHECK(only(&d, LV_R_GEOMETRY_LARGE, LVHD_NOTE, d.a.footer_at + 56));
   lv_findings_free(&d.list);
 }
 
@@ -177,6 +180,9 @@ static void test_table(void) {
   d.plan.header.table_offset = d.a.data_end - 127;
   audit(&d);
   CHECK(only(&d, LV_R_BAT_OVERLAP, LVHD_ERROR, 512 + 16));
+  d.plan.header.table_offset = 0; /* over the footer's copy */
+  audit(&d);
+  CHECK(only(&d, LV_R_BAT_OVERLAP, LVHD_ERROR, 512 + 16));
   d.plan.header.table_offset = UINT64_MAX - 511; /* refused elsewhere */
   audit(&d);
   CHECK_INT(d.list.count, 0);
@@ -213,6 +219,13 @@ static void test_names(void) {
   memset(d.plan.header.parent_name, 'x', LV_NAME_FIELD);
   CHECK(!lv_header_name(d.plan.header.parent_name, out));
   CHECK_INT(strlen(out), LV_NAME_FIELD / 2 * 3); /* U+7878, no NUL */
+  audit(&d);
+  CHECK_INT(d.list.count, 0);
+  d.plan.header.parent_name[LV_NAME_FIELD - 2] = 0xD8; /* half a pair */
+  audit(&d);
+  CHECK(only(&d, LV_R_NAME_UNDECODABLE, LVHD_WARNING,
+             512 + LV_HEADER_NAME_AT + LV_NAME_FIELD - 2));
+  lv_findings_free(&d.list);
 }
 
 static void test_texts(void) {
@@ -270,6 +283,270 @@ static void test_url_names(void) {
   lv_findings_free(&d.list);
 }
 
+/* ---- where a rule begins ------------------------------------------------- */
+
+static void again(struct disk *d) {
+  lv_findings_free(&d->list);
+  good(d);
+}
+
+static const struct lvhd_finding *find(const struct disk *d, int reason) {
+  for (size_t i = 0; i < d->list.count; i++)
+    if (d->list.items[i].reason == reason)
+      return &d->list.items[i];
+  return NULL;
+}
+
+static void test_footer_limits(void) {
+  struct disk d;
+  good(&d);
+  memcpy(d.plan.fields.creator, "tap", 4);
+  for (uint32_t version = 0xFFFF; version <= 0x10004; version++) {
+    const struct lvhd_finding *f = NULL;
+    d.plan.fields.creator_version = version;
+    audit(&d);
+    f = find(&d, LV_R_TAP_VERSION);
+    CHECK((f != NULL) == (version < 0x10000 || version > 0x10003));
+    if (f)
+      CHECK_INT(f->severity,
+                version < 0x10000 ? LVHD_ERROR : LVHD_WARNING);
+    CHECK_INT(lv_batmap_at(&d.plan.fields, &d.plan.header),
+              version >= 0x10002 ? 0x2200 : 0);
+  }
+  again(&d);
+  lv_footer_init(&d.plan.fields, LVHD_DIFFERENCING, LV_SIZE_MAX);
+  memset(d.plan.fields.uuid, 7, 16);
+  d.plan.header.entries = 0; /* too few, which others tell */
+  audit(&d);
+  CHECK_INT(d.list.count, 0);
+  lv_footer_init(&d.plan.fields, LVHD_DIFFERENCING, LV_SIZE_MAX + 512);
+  memset(d.plan.fields.uuid, 7, 16);
+  audit(&d);
+  CHECK(only(&d, LV_R_SIZE_LIMIT, LVHD_WARNING, d.a.footer_at + 48));
+  lv_findings_free(&d.list);
+}
+
+/* Those whose size all take from the geometry. */
+static void test_size_by_geometry(void) {
+  struct disk d;
+  good(&d);
+  d.plan.fields.geometry = (struct lv_geometry){963, 8, 17};
+  memcpy(d.plan.fields.creator, "qemu", 4);
+  audit(&d);
+  CHECK(only(&d, LV_R_GEOMETRY_SIZE, LVHD_WARNING, d.a.footer_at + 56));
+  d.plan.fields.current_size = UINT64_C(963) * 8 * 17 * 512;
+  audit(&d);
+  CHECK_INT(d.list.count, 0);
+  d.plan.fields.current_size = UINT64_C(64) << 20;
+  d.plan.fields.geometry = (struct lv_geometry){65535, 16, 255};
+  audit(&d);
+  CHECK(only(&d, LV_R_GEOMETRY_LARGE, LVHD_NOTE, d.a.footer_at + 56));
+  lv_findings_free(&d.list);
+}
+
+/* A copy that says something else is worse than one that differs. */
+static void test_copy(void) {
+  static const struct {
+    size_t at;
+    bool worse;
+  } rows[] = {{16 + 7, true}, {24, false}, {28, false}, {40 + 6, false},
+              {48 + 6, true}, {56, false}, {60 + 3, true}, {68, true},
+              {68 + 15, true}, {84, false}, {300, false}, {511, false}};
+  struct disk d;
+  uint8_t bytes[LV_FOOTER_SIZE], copy[LV_FOOTER_SIZE];
+  good(&d);
+  lv_footer_encode(&d.plan.fields, bytes);
+  for (size_t i = 0; i < COUNT(rows); i++) {
+    memcpy(copy, bytes, sizeof copy);
+    copy[rows[i].at] ^= 2;
+    if (rows[i].at == 63)
+      copy[63] = LVHD_DYNAMIC;
+    lv_put_be32(copy + 64, lv_checksum(copy, sizeof copy, 64));
+    lv_findings_free(&d.list);
+    lv_audit_copy(&d.a, bytes, copy);
+    CHECK_INT(d.list.count, 1);
+    CHECK(find(&d, LV_R_FOOTERS_DIFFER) != NULL);
+    CHECK_INT(d.list.items[0].severity,
+              rows[i].worse ? LVHD_ERROR : LVHD_WARNING);
+  }
+  lv_findings_free(&d.list);
+  lv_audit_copy(&d.a, bytes, bytes);
+  CHECK_INT(d.list.count, 0);
+}
+
+/* The BAT against the header and the ends of the file. */
+static void test_table_limits(void) {
+  struct disk d;
+  good(&d);
+  d.plan.header.table_offset = 0;
+  audit(&d);
+  CHECK(only(&d, LV_R_BAT_OVERLAP, LVHD_ERROR, 512 + 16));
+  /* To the end of the file, which is behind the data; and farther. */
+  d.plan.header.table_offset = d.a.length - 128;
+  audit(&d);
+  CHECK(only(&d, LV_R_BAT_OVERLAP, LVHD_ERROR, 512 + 16));
+  d.plan.header.table_offset++;
+  audit(&d);
+  CHECK_INT(d.list.count, 0);
+  /* So far that its end is inside again. */
+  d.plan.header.table_offset = UINT64_MAX - 511;
+  d.plan.header.entries = (uint32_t)((d.a.length + 512) / 4);
+  audit(&d);
+  CHECK(only(&d, LV_R_ENTRIES_NOT_EXACT, LVHD_WARNING, 512 + 28));
+  /* One of no length, at the end of the file. */
+  d.plan.header.table_offset = d.a.length;
+  d.plan.header.entries = 0;
+  audit(&d);
+  CHECK(only(&d, LV_R_BAT_OVERLAP, LVHD_ERROR, 512 + 16));
+  /* Before the header, and up to it. */
+  again(&d);
+  d.plan.header.table_offset = 512;
+  d.plan.fields.data_offset = 512 + 128;
+  audit(&d);
+  CHECK(only(&d, LV_R_DATA_OFFSET, LVHD_WARNING, d.a.footer_at + 16));
+  d.plan.fields.data_offset--;
+  audit(&d);
+  CHECK(find(&d, LV_R_BAT_OVERLAP) != NULL);
+  lv_findings_free(&d.list);
+}
+
+static void test_locator_limits(void) {
+  static const char known[][5] = {"W2ru", "W2ku", "Wi2r", "Wi2k", "MacX",
+                                  "Mac "};
+  struct disk d;
+  struct lv_locator_entry *e = NULL, *other = NULL;
+  const uint64_t at = 512 + 576;
+  good(&d);
+  other = &d.plan.header.locators[0];
+  e = &d.plan.header.locators[1];
+  for (size_t i = 1; i < COUNT(known); i++) {
+    memcpy(e->code, known[i], 4);
+    e->length = 4;
+    audit(&d);
+    CHECK_INT(d.list.count, 0);
+  }
+  memcpy(e->code, "mac ", 4);
+  audit(&d);
+  CHECK(only(&d, LV_R_LOCATOR_CODE, LVHD_WARNING, at + 24));
+  /* As long as it is read, and longer. */
+  again(&d);
+  d.a.length += 8192;
+  d.a.data_end += 8192;
+  e->offset = 0x2200;
+  e->space = 8192;
+  e->length = LV_LOCATOR_READ;
+  audit(&d);
+  CHECK_INT(d.list.count, 0);
+  e->length++;
+  audit(&d);
+  CHECK(only(&d, LV_R_LOCATOR_LENGTH, LVHD_WARNING, at + 24 + 8));
+  /* Up to the end of the file it is inside; farther it is not. */
+  again(&d);
+  e->offset = d.a.length - 4;
+  e->length = 4;
+  audit(&d);
+  CHECK(only(&d, LV_R_LOCATOR_OVERLAP, LVHD_ERROR, at + 24 + 16));
+  e->length = 5;
+  audit(&d);
+  CHECK(only(&d, LV_R_LOCATOR_OUTSIDE, LVHD_ERROR, at + 24 + 16));
+  /* What has no bytes has no place, nor is there one in it. */
+  e->length = 0;
+  e->offset = d.a.length;
+  audit(&d);
+  CHECK(only(&d, LV_R_LOCATOR_LENGTH, LVHD_WARNING, at + 24 + 8));
+  e->offset = 600;
+  audit(&d);
+  CHECK(only(&d, LV_R_LOCATOR_LENGTH, LVHD_WARNING, at + 24 + 8));
+  e->space = 0;
+  audit(&d);
+  CHECK_INT(d.list.count, 2);
+  CHECK(find(&d, LV_R_LOCATOR_SPACE) != NULL);
+  again(&d);
+  e->offset = other->offset - 2;
+  e->length = 4;
+  other->length = 0;
+  audit(&d);
+  CHECK(only(&d, LV_R_LOCATOR_LENGTH, LVHD_WARNING, at + 8));
+  /* What has no code has no place either. */
+  again(&d);
+  e->offset = other->offset;
+  memset(other->code, 0, 4);
+  audit(&d);
+  CHECK(only(&d, LV_R_LOCATOR_UNUSED, LVHD_WARNING, at));
+  lv_findings_free(&d.list);
+}
+
+/* A child is named by its field, or by a locator. */
+static void test_child_names(void) {
+  struct disk d;
+  uint8_t *field = NULL;
+  good(&d);
+  field = d.plan.header.parent_name;
+  memset(d.plan.header.locators, 0, sizeof d.plan.header.locators);
+  audit(&d);
+  CHECK_INT(d.list.count, 0);
+  memset(field, 0, LV_NAME_FIELD);
+  audit(&d);
+  CHECK(only(&d, LV_R_PARENT_UNNAMED, LVHD_ERROR, 512 + 64));
+  /* Half of a pair, in either order of bytes. */
+  memcpy(field, "\0a\xD8\x3D", 4);
+  audit(&d);
+  CHECK(only(&d, LV_R_NAME_UNDECODABLE, LVHD_WARNING, 512 + 64 + 2));
+  memcpy(field, "a\0\x3D\xD8", 4);
+  audit(&d);
+  CHECK(only(&d, LV_R_NAME_UNDECODABLE, LVHD_WARNING, 512 + 64 + 2));
+  /* A full field: what lies behind it is not its. */
+  for (size_t i = 0; i < LV_NAME_FIELD; i += 2)
+    memcpy(field + i, "\0a", 2);
+  d.plan.header.locators[0] = (struct lv_locator_entry){
+    .code = {0xDC, 0, 'a', 'b'}, .space = 512, .length = 2, .offset = 0x1000};
+  audit(&d);
+  CHECK(only(&d, LV_R_LOCATOR_CODE, LVHD_WARNING, 512 + 576));
+  lv_findings_free(&d.list);
+}
+
+static void test_text_limits(void) {
+  struct disk d;
+  good(&d);
+  lv_audit_locator(&d.a, 0, (const uint8_t *)"\0", 2, "");
+  CHECK(only(&d, LV_R_LOCATOR_TERMINATED, LVHD_WARNING, 0x1000));
+  lv_findings_free(&d.list);
+  lv_audit_locator(&d.a, 1, (const uint8_t *)"file:", 5, "");
+  CHECK_INT(d.list.count, 0);
+  /* As long as the name, with a slash before it that is not its. */
+  lv_audit_locator(&d.a, 1, (const uint8_t *)"/file:x" + 1, 6, "file:x");
+  CHECK(only(&d, LV_R_NAME_DIFFERS, LVHD_WARNING, 0x1800));
+  lv_findings_free(&d.list);
+  lv_audit_locator(&d.a, 1, (const uint8_t *)"file:\0", 6, "");
+  CHECK(find(&d, LV_R_LOCATOR_TERMINATED) != NULL);
+  lv_findings_free(&d.list);
+  /* An alias of the Macintosh is no text. */
+  memcpy(d.plan.header.locators[1].code, "Mac ", 4);
+  lv_audit_locator(&d.a, 1, (const uint8_t *)"alias\0", 6, "");
+  CHECK_INT(d.list.count, 0);
+}
+
+/* Azure wants a name before ".vhd". */
+static void test_extension(void) {
+  static const struct {
+    const char *path;
+    bool good;
+  } rows[] = {{"a.vhd", true},  {"/x/B.VHD", true}, {".vhd", false},
+              {"vhd", false},   {"", false},        {"a.vhdx", false},
+              {"a.vh", false},  {"/x/y.vhd/z", false}};
+  struct disk d;
+  good(&d);
+  d.plan.fields.type = LVHD_FIXED;
+  for (size_t i = 0; i < COUNT(rows); i++) {
+    lv_findings_free(&d.list);
+    lv_profile_disk(&d.a, LVHD_PROFILE_AZURE, rows[i].path);
+    CHECK_INT(d.list.count, !rows[i].good);
+    if (!rows[i].good)
+      CHECK(only(&d, LV_R_PROFILE_EXTENSION, LVHD_ERROR, 0));
+  }
+  lv_findings_free(&d.list);
+}
+
 static void test_sort(void) {
   enum { N = 100000 };
   static const uint32_t masks[] = {UINT32_MAX, 0xFF, 0xFF000000, 0, 3};
@@ -305,6 +582,14 @@ int main(void) {
   test_names();
   test_texts();
   test_url_names();
+  test_footer_limits();
+  test_size_by_geometry();
+  test_copy();
+  test_table_limits();
+  test_locator_limits();
+  test_child_names();
+  test_text_limits();
+  test_extension();
   test_sort();
   return check_done();
 }

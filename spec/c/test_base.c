@@ -71,6 +71,7 @@ static void test_error_fills(void) {
             LVHD_DISP_E_EXCEPTION);
   lv_error_path(NULL, "x");
   lv_error_parent(NULL, "x");
+  lv_error_other(NULL, "x");
 
   CHECK_INT(lv_fail_range(&err, LVHD_E_DISK_FULL, LV_R_VOLUME_FULL, 7, 8),
             LVHD_E_DISK_FULL);
@@ -227,6 +228,9 @@ static const struct {
    "the path is not valid UTF-8: at byte 0"},
   {{.code = E(VM_E_IMAGE_SIZE_TOO_SMALL), .has = HAS_E, .expected = 3},
    "the virtual hard disk would be too small: 3 expected"},
+  {{.code = E(VM_E_IMAGE_SIZE_TOO_SMALL), .has = HAS_E | HAS_A,
+    .expected = 3, .actual = 1},
+   "the virtual hard disk would be too small: at least 3 needed, 1 found"},
   {{.code = E(E_ACCESSDENIED), .errnum = EACCES, .syscall = "mkdirat"},
    "access is denied: mkdirat: Permission denied (EACCES)"},
   {{.code = E(DISP_E_EXCEPTION), .errnum = 4095, .syscall = "pread"},
@@ -267,6 +271,24 @@ static void test_texts(void) {
   CHECK_STR(small, "");
 }
 
+/* Of these the expected value is the only right one, of others a limit. */
+static void test_exact(void) {
+  static const int exact[] = {
+    R(BLOCK_SIZE),  R(FIXED_LENGTH), R(FOOTER_CORRUPT), R(HEADER_CORRUPT),
+    R(DISK_TYPE),   R(PARENT_SIZE),  R(PARENT_TIME),    R(SOURCE_CHANGED)};
+  struct lvhd_error err = {.code = E(VM_E_INVALID_HD_FILE),
+                           .has = HAS_E | HAS_A, .expected = 2, .actual = 1};
+  char buf[256];
+  for (size_t i = 0; i < COUNT(exact); i++) {
+    err.reason = exact[i];
+    lvhd_error_text(&err, buf, sizeof buf);
+    CHECK(strstr(buf, ": 2 expected, 1 found") != NULL);
+  }
+  err.reason = R(BAT_OVERLAP);
+  lvhd_error_text(&err, buf, sizeof buf);
+  CHECK(strstr(buf, ": at least 2 needed, 1 found") != NULL);
+}
+
 /* ---- UTF ------------------------------------------------------------- */
 
 static void test_utf8(void) {
@@ -300,6 +322,13 @@ static void test_utf8(void) {
     {"\xC3(", 2, 0},
     {"\xE2\x82(", 3, 0},
     {"\xF0\x9F\x92(", 4, 0},
+    {"\xDF\xBF", 2, 2},                  /* U+07FF, the last of two bytes */
+    {"\xE0\xA0\x80", 3, 3},              /* U+0800, the first of three */
+    /* What would be a character, if these began one of so many bytes. */
+    {"\xA3\x80", 2, 0},
+    {"\xA8\x80\x80", 3, 0},
+    {"\x84\x80\x80\x80", 4, 0},
+    {"\xF8\x90\x80\x80", 4, 0},
   };
   size_t i;
 
@@ -372,7 +401,54 @@ static void test_utf16_sloppy(void) {
   DECODE("\0a\0", "a");                            /* odd length */
   DECODE("", "");
   DECODE("\xFF\xFF\xFF\xFE", "\xEF\xBF\xBF\xEF\xBF\xBE");
+  DECODE("\xDF\xFF\0a", "\xEF\xBF\xBD" "a");       /* the last low one */
+  DECODE("\xD7\xFF\xE0\0", "\xED\x9F\xBF\xEE\x80\x80");
+  DECODE("\0\x7F\0\x80", "\x7F\xC2\x80");         /* where a byte is added */
+  DECODE("\x07\xFF\x08\0", "\xDF\xBF\xE0\xA0\x80");
 #undef DECODE
+}
+
+/* Where the first bad unit stands. */
+static void test_utf16_check(void) {
+  static const struct {
+    const char *in;
+    size_t n, bad;
+  } rows[] = {
+    {"", 0, 0},
+    {"\0a\0b", 4, 4},
+    {"\0a\0", 3, 3},                        /* the half one is not looked at */
+    {"\xD7\xFF\xE0\0\xFF\xFF", 6, 6},      /* around the surrogates */
+    {"\xD8\0\xDC\0\xDB\xFF\xDF\xFF", 8, 8}, /* the extremes of the pairs */
+    {"\0a\xD8\x3D", 4, 2},
+    {"\xD8\x3D\0a", 4, 0},
+    {"\xD8\x3D\xDB\xFF", 4, 0},
+    {"\xD8\x3D\xE0\0", 4, 0},
+    {"\xDC\0\xDC\0", 4, 0},
+    {"\xDF\xFF\xDC\0", 4, 0},
+    {"\xD8\x3D\xDC", 3, 0},                /* half a pair */
+  };
+  size_t i;
+
+  for (i = 0; i < COUNT(rows); i++) {
+    uint8_t *copy = malloc(rows[i].n > 0 ? rows[i].n : 1);
+    if (!CHECK(copy != NULL))
+      return;
+    memcpy(copy, rows[i].in, rows[i].n);
+    CHECK_INT(lv_utf16_check(copy, rows[i].n, true), rows[i].bad);
+    free(copy);
+  }
+}
+
+static void test_utf8_repair(void) {
+  char out[32];
+
+  CHECK_INT(lv_utf8_repair("a\xFF\xC3\xA9", 4, out), 6);
+  CHECK_STR(out, "a\xEF\xBF\xBD\xC3\xA9");
+  CHECK_INT(lv_utf8_repair("a\0b", 3, out), 1); /* up to NUL */
+  CHECK_STR(out, "a");
+  CHECK_INT(lv_utf8_repair("ab", 1, out), 1);
+  CHECK_STR(out, "a");
+  CHECK_INT(lv_utf8_repair("", 0, out), 0);
 }
 
 /* ---- paths ----------------------------------------------------------- */
@@ -432,8 +508,17 @@ static void test_path_check(void) {
   PATH("C:\\a.vhd", false, E(E_PATH_NOT_FOUND), R(NO_SUCH_DRIVE), 0, 0, 0);
   PATH("z:", false, E(E_PATH_NOT_FOUND), R(NO_SUCH_DRIVE), 0, 0, 0);
   PATH("C:/\xFF", false, E(E_PATH_NOT_FOUND), R(NO_SUCH_DRIVE), 0, 0, 0);
+  PATH("Z:", false, E(E_PATH_NOT_FOUND), R(NO_SUCH_DRIVE), 0, 0, 0);
+  PATH("A:", false, E(E_PATH_NOT_FOUND), R(NO_SUCH_DRIVE), 0, 0, 0);
+  PATH("a:", false, E(E_PATH_NOT_FOUND), R(NO_SUCH_DRIVE), 0, 0, 0);
+  check_path("C:", 1, false, 0, 0, 0, 0, 0);
+  PATH("@:", false, NAME, R(CHARACTER_FORBIDDEN), HAS_A | HAS_O, ':', 1);
+  PATH("[:", false, NAME, R(CHARACTER_FORBIDDEN), HAS_A | HAS_O, ':', 1);
+  PATH("`:", false, NAME, R(CHARACTER_FORBIDDEN), HAS_A | HAS_O, ':', 1);
+  PATH("{:", false, NAME, R(CHARACTER_FORBIDDEN), HAS_A | HAS_O, ':', 1);
   PATH("C:\\a.vhd", true, 0, 0, 0, 0, 0);
   PATH("1:", false, NAME, R(CHARACTER_FORBIDDEN), HAS_A | HAS_O, ':', 1);
+  PATH("{:", false, NAME, R(CHARACTER_FORBIDDEN), HAS_A | HAS_O, ':', 1);
   PATH("C", false, 0, 0, 0, 0, 0);
   PATH("\\\\nas\\b", false, NAME, R(BACKSLASH), HAS_O, 0, 0);
   /* The backslash comes before what stands left of it. */
@@ -469,6 +554,10 @@ static void test_path_length(void) {
   text[PATH_MAX] = '\0';
   CHECK_INT(lv_path_length(text, true, &err), E(E_BUFFER_OVERFLOW));
   CHECK_INT(err.expected, PATH_MAX - 1);
+  CHECK_INT(err.actual, PATH_MAX);
+  /* The host counts bytes. */
+  memcpy(text + PATH_MAX - 3, "\xE2\x82\xAC", 3);
+  CHECK_INT(lv_path_length(text, true, &err), E(E_BUFFER_OVERFLOW));
   CHECK_INT(err.actual, PATH_MAX);
   CHECK_INT(lv_path_length("", false, NULL), 0);
   lvhd_error_clear(&err);
@@ -528,6 +617,38 @@ static void test_path_relative(void) {
     check_made(lv_path_relative(rows[i][0], rows[i][1]), rows[i][2]);
 }
 
+static void test_path_resolve(void) {
+  static const char *const rows[][3] = {
+    {"/a/b", "c.vhd", "/a/b/c.vhd"},
+    {"/a/b", "../c.vhd", "/a/c.vhd"},
+    {"/a/b", "./c.vhd", "/a/b/c.vhd"},
+    {"/a/b", "../../../c.vhd", "/c.vhd"},
+    {"/a/b", "/x//y/", "/x/y"},
+    {"/", "a", "/a"},
+    {"/", "..", "/"},
+    {"/a", "..", "/"},
+    /* Names with dots are names. */
+    {"/a", ".b/c", "/a/.b/c"},
+    {"/a", "b./c", "/a/b./c"},
+    {"/a", "..b/c", "/a/..b/c"},
+    {"/a", ".../c", "/a/.../c"},
+    {"/a", "bc/d", "/a/bc/d"},
+  };
+  for (size_t i = 0; i < COUNT(rows); i++)
+    check_made(lv_path_resolve(rows[i][0], rows[i][1]), rows[i][2]);
+}
+
+static void test_path_is_plain(void) {
+  static const char *const yes[] = {"/", "/a", "/a/b", "/.a/a./..a/...",
+                                    "/ab/a.b"};
+  static const char *const no[] = {"", "a", "//", "/a/", "/a//b", "/.",
+                                   "/a/./b", "/a/..", "/../a"};
+  for (size_t i = 0; i < COUNT(yes); i++)
+    CHECK(lv_path_is_plain(yes[i]));
+  for (size_t i = 0; i < COUNT(no); i++)
+    CHECK(!lv_path_is_plain(no[i]));
+}
+
 /* ---- identifiers ----------------------------------------------------- */
 
 static void test_uuid(void) {
@@ -545,6 +666,10 @@ static void test_uuid(void) {
     "3f6c1e2a-0001-4abc-9def+ff807f100990",
     "3f6c1e2a00-01-4abc-9def-ff807f100990",
     " f6c1e2a-0001-4abc-9def-ff807f100990",
+    ":f6c1e2a-0001-4abc-9def-ff807f100990",
+    "3@6c1e2a-0001-4abc-9def-ff807f100990",
+    "3`6c1e2a-0001-4abc-9def-ff807f100990",
+    "3G6c1e2a-0001-4abc-9def-ff807f100990",
   };
   uint8_t uuid[16], same[16];
   char out[LV_UUID_TEXT];
@@ -604,13 +729,18 @@ int main(void) {
   test_error_fills();
   test_errno_table();
   test_texts();
+  test_exact();
   test_utf8();
   test_utf16();
   test_utf16_sloppy();
+  test_utf16_check();
+  test_utf8_repair();
   test_path_check();
   test_path_length();
   test_path_parts();
   test_path_relative();
+  test_path_resolve();
+  test_path_is_plain();
   test_uuid();
   test_bytes();
   return check_done();

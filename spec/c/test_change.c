@@ -133,6 +133,7 @@ static void test_note(const char *name, const char *note) {
   struct lv_env env;
   struct lv_file image = LV_FILE_INIT;
   struct lv_journal j, got;
+  struct lv_folder beside, none;
   uint8_t other[16] = {0};
   char path[512], at[512];
   FILE *f = fopen(path_of(name), "wb");
@@ -145,19 +146,22 @@ static void test_note(const char *name, const char *note) {
   CHECK_INT(lv_file_open(&image, &env, path, NULL), 0);
   fill(&j);
   CHECK(look(&got, &env, &image, path, j.uuid) == LV_JOURNAL_NONE);
-  CHECK_INT(lv_journal_write(&j, &env, &image, path, true, NULL), 0);
+  CHECK_INT(lv_journal_write(&j, &env, &image, path, true, &beside, NULL), 0);
   CHECK_INT(access(at, F_OK), 0);
   CHECK(look(&got, &env, &image, path, j.uuid) == LV_JOURNAL_GOOD);
   CHECK(equal(&j, &got));
   lv_journal_free(&got);
   /* there is one: it is never replaced */
-  CHECK_INT(lv_journal_write(&j, &env, &image, path, false, NULL),
+  CHECK_INT(lv_journal_write(&j, &env, &image, path, false, &none, NULL),
             LVHD_VM_E_HD_IMAGE_ACCESS);
   if (strlen(name) < 100)
     damage(&env, &image, path, at);
   else /* found by the identifier alone */
     CHECK(look(&got, &env, &image, path, other) == LV_JOURNAL_NONE);
-  CHECK_INT(lv_journal_remove(&j, &env, &image, path, true, NULL), 0);
+  /* by its folder, or by the path */
+  CHECK_INT(lv_journal_remove(&j, &env, &image, path, true,
+                              strlen(name) < 100 ? &beside : NULL, NULL), 0);
+  lv_folder_close(&beside, &env);
   CHECK(access(at, F_OK) != 0);
   lv_journal_free(&j);
   lv_file_close(&image, &env);

@@ -517,6 +517,16 @@ static void test_labels(void) {
   }
 }
 
+/* A label that is refused is not written in part: the disk has none. */
+static void test_bad_label(void) {
+  const struct lv_fat_in in = {
+    .kind = LVHD_FAT16, .size = UINT64_C(64) << 20, .label = "A/B"};
+  struct lv_fat fat;
+  CHECK(lv_fat_plan(&fat, &in));
+  CHECK(!fat.labelled);
+  CHECK_MEM(fat.label, "NO NAME    ", LV_FAT_LABEL);
+}
+
 /* In both boot sectors and as the first entry of the root. */
 static void test_label_places(void) {
   static const enum lvhd_filesystem kinds[] = {LVHD_FAT16, LVHD_FAT32};
@@ -592,6 +602,7 @@ int main(void) {
   test_identity();
   test_times();
   test_labels();
+  test_bad_label();
   test_label_places();
   test_options();
   return check_done();

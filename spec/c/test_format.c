@@ -11,6 +11,7 @@
 #include "format/footer.h"
 #include "format/geometry.h"
 #include "format/header.h"
+#include "format/locators.h"
 #include "format/plan.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -39,7 +40,10 @@ static void test_geometry(void) {
     {87040, 175, 16, 31, 86800},                /* exactly 5 * 1024 */
     {131072, 963, 8, 17, 130968},               /* 64 MiB */
     {204800, 1003, 12, 17, 204612},             /* 100 MiB */
+    {272000, 1000, 16, 17, 272000},             /* 16 heads of 17, just so */
     {278528, 561, 16, 31, 278256},              /* 136 MiB */
+    {507903, 1023, 16, 31, 507408},
+    {507904, 503, 16, 63, 507024},              /* exactly 16 * 1024 */
     {1048576, 1040, 16, 63, 1048320},           /* 512 MiB */
     {2097152, 2080, 16, 63, 2096640},           /* 1 GiB */
     {4194304, 4161, 16, 63, 4194288},           /* 2 GiB */
@@ -303,6 +307,44 @@ static void test_footer_hidden(void) {
   CHECK_INT(lv_footer_decode(&footer, b, NULL), LV_R_FOOTER_CHECKSUM);
 }
 
+/* Whose size every program takes as it is. */
+static void test_footer_creators(void) {
+  static const char known[][5] = {"win ", "tap", "d2v ", "CTXS"};
+  static const char others[][5] = {"vpc ", "vs  ", "qemu", "win", "WIN ",
+                                   "tap ", "", "\xFF\xFF\xFF\xFF"};
+  struct lv_footer footer;
+  size_t i;
+
+  lv_footer_init(&footer, LVHD_FIXED, 64 * MIB);
+  CHECK(lv_footer_size_counts(&footer));
+  for (i = 0; i < COUNT(known); i++) {
+    memcpy(footer.creator, known[i], 4);
+    CHECK(lv_footer_size_counts(&footer));
+  }
+  for (i = 0; i < COUNT(others); i++) {
+    memcpy(footer.creator, others[i], 4);
+    CHECK(!lv_footer_size_counts(&footer));
+  }
+}
+
+/* Another geometry, the sum that goes with it, and nothing else. */
+static void test_footer_geometry(void) {
+  struct lv_geometry other = {0x1234, 0x56, 0x78};
+  struct lv_footer footer;
+  uint8_t before[LV_FOOTER_SIZE], after[LV_FOOTER_SIZE];
+
+  good_footer(before);
+  before[300] = 9; /* reserved: it counts as well */
+  sign_footer(before);
+  memcpy(after, before, sizeof after);
+  lv_footer_set_geometry(after, other);
+  CHECK_MEM(after + 56, "\x12\x34\x56\x78", 4);
+  CHECK_INT(lv_footer_decode(&footer, after, NULL), LV_R_NONE);
+  memcpy(before + 56, after + 56, 4);
+  sign_footer(before);
+  CHECK_MEM(after, before, sizeof after);
+}
+
 /* ---- header ---------------------------------------------------------- */
 
 static void test_header_round(void) {
@@ -381,6 +423,64 @@ static void refuse_header(const uint8_t *bytes, enum lv_reason reason,
   CHECK_INT(bad.expected, expected);
   CHECK_INT(bad.actual, actual);
   CHECK_INT(bad.offset, offset);
+}
+
+/* The fields and the sum; what nobody knows stays as it is. */
+static void test_header_update(void) {
+  struct lv_header header;
+  uint8_t bytes[LV_HEADER_SIZE], want[LV_HEADER_SIZE];
+
+  good_header(bytes);
+  CHECK_INT(lv_header_decode(&header, bytes, NULL), LV_R_NONE);
+  memcpy(header.locators[1].code, "W2ru", 4);
+  header.locators[1].offset = 2048;
+  header.entries = 33;
+  lv_header_encode(&header, want);
+  bytes[588 + 24] = 7; /* the spare number of that locator entry */
+  bytes[1000] = want[1000] = 8;
+  sign_header(want);
+  lv_header_update(&header, bytes);
+  CHECK_MEM(bytes, want, sizeof bytes);
+}
+
+/* Decodes a name field that ends with these units, zeros behind them. */
+static bool name_is_little(const char *units, size_t n, const char *want) {
+  uint8_t field[LV_NAME_FIELD] = {0};
+  char name[LV_NAME_TEXT];
+  memcpy(field, units, n);
+  bool little = lv_header_name(field, name);
+  CHECK_STR(name, want);
+  return little;
+}
+
+static void test_header_name(void) {
+  uint8_t field[LV_NAME_FIELD + 2];
+  char name[LV_NAME_TEXT];
+
+#define NAME(units, want) name_is_little(units, sizeof units - 1, want)
+  CHECK(!NAME("", ""));
+  CHECK(!NAME("\0a\0b", "ab"));
+  CHECK(NAME("a\0b\0", "ab"));
+  CHECK(!NAME("\0a\x4E\0", "a\xE4\xB8\x80"));
+  CHECK(!NAME("a\0\0b", "\xE6\x84\x80" "b"));
+  /* ASCII alone tells the order: the rest may be either. */
+  CHECK(!NAME("\0\xE9", "\xC3\xA9"));
+  CHECK(!NAME("\xE9\0", "\xEE\xA4\x80"));
+  CHECK(!NAME("\x80\0", "\xE8\x80\x80"));
+  CHECK(!NAME("\x4E\x2D", "\xE4\xB8\xAD"));
+  CHECK(NAME("\0\xE9" "a\0", "\xEE\xA4\x80" "a"));
+  CHECK(NAME("\0\x80" "a\0", "\xE8\x80\x80" "a"));
+  CHECK(!NAME("\x7F\0" "\0\x7F", "\xE7\xBC\x80\x7F"));
+  CHECK(NAME("\x7F\0", "\x7F"));
+  CHECK(!NAME("\0\x7F", "\x7F"));
+#undef NAME
+  /* A full field ends without a zero; what lies behind is not its. */
+  for (size_t i = 0; i < LV_NAME_FIELD; i += 2)
+    memcpy(field + i, "\x4E\x2D", 2);
+  memcpy(field + LV_NAME_FIELD, "a\0", 2);
+  CHECK(!lv_header_name(field, name));
+  CHECK_INT(strlen(name), LV_NAME_FIELD / 2 * 3);
+  CHECK_MEM(name, "\xE4\xB8\xAD\xE4\xB8\xAD", 6);
 }
 
 static void test_header_refusals(void) {
@@ -592,6 +692,10 @@ static void test_plan_dynamic(void) {
   CHECK_INT(plan.locator_count, 0);
   /* No parent: all its fields and the locators are zeros. */
   CHECK(all(plan.head + 512 + 40, 1024 - 40, 0));
+  /* Of a disk of nothing no block is out of reach. */
+  in.size = 0;
+  CHECK_INT(plan_it(&plan, &in, NULL), LVHD_S_OK);
+  CHECK_INT(plan.entries, 0);
 }
 
 static void test_plan_child(void) {
@@ -853,7 +957,77 @@ static void test_plan_reach(void) {
   CHECK_INT(plan_it(&plan, &in, &err), LVHD_VM_E_IMAGE_SIZE_TOO_LARGE);
   CHECK_INT(err.reason, LV_R_BAT_REACH);
   CHECK_INT(err.actual, in.size);
+  /* As many as they count: what is told is the last block's place. */
+  in.size = UINT64_C(0xFFFFFFFF) * 512;
+  CHECK_INT(plan_it(&plan, &in, &err), LVHD_VM_E_IMAGE_SIZE_TOO_LARGE);
+  CHECK_INT(err.actual, 1024 * UINT64_C(0xFFFFFFFE) + plan.first_block);
+  /* So many blocks of 16 KiB that the last begins just there. */
+  in.block_size = 16384;
+  in.size = UINT64_C(130119720) * 16384;
+  CHECK_INT(plan_it(&plan, &in, &err), LVHD_S_OK);
+  in.size += 512;
+  CHECK_INT(plan_it(&plan, &in, &err), LVHD_VM_E_IMAGE_SIZE_TOO_LARGE);
+  CHECK_INT(err.actual, reach + 16384 + 512);
+  /* None has no last one. */
+  in.size = 0;
+  CHECK_INT(plan_it(&plan, &in, &err), LVHD_S_OK);
+  CHECK_INT(plan.entries, 0);
   lvhd_error_clear(&err);
+}
+
+/* Bytes and nothing else, with a footer behind them and without. */
+static void test_plan_raw(void) {
+  static struct lv_plan plan;
+  struct lv_plan_in in = wanted(LVHD_RAW, 24 * MIB, 0);
+  CHECK_INT(plan_it(&plan, &in, NULL), LVHD_S_OK);
+  CHECK_INT(plan.file_size, 24 * MIB);
+  CHECK_INT(plan.full_size, 24 * MIB);
+  CHECK_INT(plan.footer_offset, 24 * MIB);
+  CHECK_INT(plan.head_size, 0);
+  in.type = LVHD_FIXED;
+  CHECK_INT(plan_it(&plan, &in, NULL), LVHD_S_OK);
+  CHECK_INT(plan.file_size, 24 * MIB + 512);
+}
+
+/* ---- the head of a file ------------------------------------------------ */
+
+static void test_head(void) {
+  struct lv_head head = {.end = 4096};
+  uint64_t at = 0;
+  lv_head_take(&head, 100, 0);
+  CHECK_INT(head.count, 0);
+  lv_head_take(&head, 0, 512);
+  lv_head_take(&head, 1000, 100);
+  CHECK(lv_head_is_free(&head, 512, 488));
+  CHECK(!lv_head_is_free(&head, 512, 489));
+  CHECK(!lv_head_is_free(&head, 1099, 1));
+  CHECK(lv_head_is_free(&head, 1100, 4096 - 1100));
+  CHECK(!lv_head_is_free(&head, 1100, 4096 - 1100 + 1));
+  CHECK(lv_head_is_free(&head, 4096, 0));
+  CHECK(!lv_head_is_free(&head, 4097, 0));
+  CHECK(!lv_head_is_free(&head, UINT64_MAX, 1));
+  /* Whole sectors, behind what is taken. */
+  CHECK(lv_head_place(&head, 1, &at));
+  CHECK_INT(at, 1536);
+  CHECK(lv_head_place(&head, 513, &at));
+  CHECK_INT(at, 2048);
+  CHECK(!lv_head_place(&head, 1025, &at));
+  CHECK(lv_head_place(&head, 1024, &at));
+  CHECK_INT(at, 3072);
+  CHECK(!lv_head_place(&head, 1, &at));
+  /* What reaches beyond all numbers ends the search. */
+  head = (struct lv_head){.end = 4096};
+  lv_head_take(&head, 512, UINT64_MAX);
+  CHECK_INT(head.taken[0].to, UINT64_MAX);
+  CHECK(lv_head_place(&head, 512, &at));
+  CHECK_INT(at, 0);
+  CHECK(!lv_head_place(&head, 512, &at));
+  /* It ends inside of a sector: the next one would begin behind it. */
+  head = (struct lv_head){.end = 1000};
+  lv_head_take(&head, 0, 700);
+  CHECK(!lv_head_place(&head, 1, &at));
+  head = (struct lv_head){.end = 400};
+  CHECK(!lv_head_place(&head, 1, &at));
 }
 
 int main(void) {
@@ -864,8 +1038,12 @@ int main(void) {
   test_footer_round();
   test_footer_refusals();
   test_footer_hidden();
+  test_footer_creators();
+  test_footer_geometry();
   test_header_round();
   test_header_refusals();
+  test_header_update();
+  test_header_name();
   test_sizes();
   test_plan_layout();
   test_plan_fixed();
@@ -876,5 +1054,7 @@ int main(void) {
   test_plan_windows();
   test_plan_names();
   test_plan_reach();
+  test_plan_raw();
+  test_head();
   return check_done();
 }

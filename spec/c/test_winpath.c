@@ -20,13 +20,29 @@ static void check_made(char *made, const char *want) {
   free(made);
 }
 
+/* Names that are a folder's by their look. */
+static void test_is_folder(void) {
+  static const char *const yes[] = {"", ".", "..", "C:\\", "C:\\a\\",
+                                    "C:\\a\\.", "C:\\a\\..", "a\\..",
+                                    "\\\\nas\\golden\\"};
+  static const char *const no[] = {"a", "...", ".a", "..a", "C:\\a", "C:\\.a",
+                                   "C:\\..\\a", "C:\\a\\...", "a\\b"};
+  size_t i;
+
+  for (i = 0; i < sizeof yes / sizeof yes[0]; i++)
+    CHECK(lv_winpath_is_folder(yes[i]));
+  for (i = 0; i < sizeof no / sizeof no[0]; i++)
+    CHECK(!lv_winpath_is_folder(no[i]));
+}
+
 /* ---- what is a Windows path -------------------------------------------- */
 
 static void test_is(void) {
   static const char *const yes[] = {"C:", "c:x", "Z:\\", "z:/", "\\\\",
                                     "\\\\nas", "\\\\?\\C:\\x"};
   static const char *const no[] = {"", "C", "\\", "\\x", "/", "//nas/x",
-                                   "1:\\x", "[:\\", "`:", "ab:", "a.vhd"};
+                                   "1:\\x", "[:\\", "`:", "ab:", "a.vhd",
+                                   "a\\b"};
   size_t i;
 
   for (i = 0; i < COUNT(yes); i++)
@@ -34,6 +50,7 @@ static void test_is(void) {
   for (i = 0; i < COUNT(no); i++)
     CHECK(!lv_winpath_is(no[i], strlen(no[i])));
   /* What is behind n does not count. */
+  CHECK(!lv_winpath_is("{:", 2));
   CHECK(!lv_winpath_is("C:", 1));
   CHECK(!lv_winpath_is("\\\\", 1));
 }
@@ -81,6 +98,7 @@ static void test_good(void) {
   GOOD("\\\\nas\\golden$\\..\\b.vhd");
   GOOD("a.vhd");
   GOOD("sub\\a.vhd");
+  GOOD("a\\b\\c.vhd");
   GOOD("..\\a.vhd");
   GOOD(".");
   GOOD("..");
@@ -89,6 +107,7 @@ static void test_good(void) {
   GOOD("..a");
   GOOD("\xC3\xA9\xF0\x9F\x92\xBE ~!#$%&'()+,;=@[]^`{}.vhd");
   check_path("a:", 1, 0, 0, 0);
+  CHECK_INT(lv_winpath_check("\\", 0, NULL), 0); /* what is behind n */
 }
 
 static void test_characters(void) {
@@ -167,7 +186,7 @@ static void test_reserved(void) {
     "con.", "aux "};
   static const char *const free_names[] = {
     "CO", "CONX", "xCON", "CONIN", "CONOUT", "NULL", "COM", "LPT", "COM10",
-    "COMx", "COM\xC2\xB4", "COM\xC2\xB0", "COM\xC3\xB9",
+    "COMx", "COM-", "abc1", "vm01.vhd", "COM\xC2\xB4", "COM\xC2\xB0", "COM\xC3\xB9",
     "LPT\xC2\xB9x", "x.con", ".con", " con", "NU", "lp1",
     "CON\xC4\xB1N$"};
   char text[64];
@@ -186,6 +205,7 @@ static void test_reserved(void) {
   BAD("a.\\con", NAME_ENDING, 1);
   BAD("con\\a.", NAME_RESERVED, 0);
   GOOD("\\\\con.example\\nul\\x");
+  GOOD("COM!");
   BAD("\\\\con.example\\nul\\nul", NAME_RESERVED, 18);
   BAD("\\\\con.\\nul\\x", NAME_ENDING, 5);
 }
@@ -382,6 +402,17 @@ static void test_same_name(void) {
   CHECK(lv_same_name(NULL, 0, NULL, 0));
 }
 
+/* What is the same name has the same hash, whatever bytes it is of. */
+static void test_hash(void) {
+  static const char *const rows[][2] = {
+    {"Base.VHD", "bASE.vhd"}, {"\xC3\xA9", "\xC3\x89"}, {"a\xFF", "a\xFF"}};
+  for (size_t i = 0; i < COUNT(rows); i++)
+    CHECK_INT(lv_name_hash(rows[i][0], strlen(rows[i][0])),
+              lv_name_hash(rows[i][1], strlen(rows[i][1])));
+  CHECK(lv_name_hash("\xFF", 1) != lv_name_hash("\xFE", 1));
+  CHECK(lv_name_hash("a", 1) != lv_name_hash("b", 1));
+}
+
 static void test_utf8_take(void) {
   uint32_t c = 0;
 
@@ -397,6 +428,7 @@ static void test_utf8_take(void) {
 
 int main(void) {
   test_is();
+  test_is_folder();
   test_good();
   test_characters();
   test_forms();
@@ -408,6 +440,7 @@ int main(void) {
   test_drive();
   test_upcase();
   test_same_name();
+  test_hash();
   test_utf8_take();
   return check_done();
 }

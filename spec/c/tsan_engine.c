@@ -5,7 +5,7 @@
  * engine under the others.  For ThreadSanitizer.  It must not know Lua, nor
  * anything below lvhd.h.
  *
- *   tsan_engine [SECONDS]
+ *   tsan_engine [SECONDS]     (15, or the environment's LVHD_TSAN_SECONDS)
  */
 #include <poll.h>
 #include <pthread.h>
@@ -219,7 +219,8 @@ static bool make_parent(const char *folder) {
 
 int main(int argc, char **argv) {
   const char *root = getenv("TMPDIR");
-  time_t stop = time(NULL) + (argc > 1 ? atoi(argv[1]) : 15);
+  const char *text = argc > 1 ? argv[1] : getenv("LVHD_TSAN_SECONDS");
+  time_t stop = time(NULL) + (text != NULL && *text != '\0' ? atoi(text) : 15);
   char folder[3000], command[4096];
   unsigned passed = 0, failed = 0;
   snprintf(folder, sizeof folder, "%s/lvhd-tsan.XXXXXX",

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/utf.h"
 
 #define MIB EXAM_PIECE
@@ -19,8 +20,10 @@
 #define PIECE_MAX (64u << 10) /* of each extent */
 #define READ_MAX (8u << 20)   /* bytes read of one disk, in all */
 
-__attribute__((format(printf, 2, 3))) static void
-wrong(struct exam *exam, const char *format, ...) {
+
+
+
+void exam_wrong(struct exam *exam, const char *format, ...) {
   va_list args;
   if (exam->wrong[0] != '\0')
     return;
@@ -39,20 +42,35 @@ bool exam_init(struct exam *exam) {
   memset(exam, 0, sizeof *exam);
   mem_init(&exam->mem);
   opts.system = &exam->mem.sys;
-  return lvhd_engine_new(&exam->engines[0], &opts, NULL) == 0 &&
+  exam->work = change_work_new();
+  return exam->work != NULL &&
+         lvhd_engine_new(&exam->engines[0], &opts, NULL) == 0 &&
          lvhd_engine_new(&exam->engines[1], &opts, NULL) == 0;
 }
 
 void exam_free(struct exam *exam) {
   lvhd_engine_free(exam->engines[0], true);
   lvhd_engine_free(exam->engines[1], true);
+  change_work_free(exam->work);
 }
 
 /* ---- errors ---------------------------------------------------------- */
 
 /* What bytes may lead to; not what the host may. */
-static bool is_expected(int code, unsigned what) {
+static bool is_expected(const struct exam *exam, int code, unsigned what) {
   switch (code) {
+  case LVHD_E_SHARING_VIOLATION: /* an operation that was interrupted */
+  case LVHD_VM_E_HD_IMAGE_ACCESS:
+    return exam->mem.count > MEM_NOTE || (what & EXAM_CHANGE) != 0;
+  case LVHD_VM_E_WRONG_HD_IMAGE_TYPE:
+  case LVHD_VM_E_PARENT_MODIFIED:
+  case LVHD_VM_E_IMAGE_SIZE_TOO_SMALL:
+  case LVHD_VM_E_IMAGE_SIZE_TOO_LARGE:
+  case LVHD_VM_E_FILE_TOO_LARGE_FOR_VOLUME:
+  case LVHD_E_DISK_FULL:
+  case LVHD_E_BUFFER_OVERFLOW:
+  case LVHD_E_INVALID_NAME:
+    return (what & EXAM_CHANGE) != 0;
   case LVHD_E_PATH_NOT_FOUND:
   case LVHD_E_ACCESSDENIED:
   case LVHD_VM_E_INVALID_HD_FILE:
@@ -69,21 +87,22 @@ static bool is_expected(int code, unsigned what) {
   }
 }
 
-static void look_at_error(struct exam *exam, const char *of, int code,
-                          const struct lvhd_error *err, unsigned what) {
+void exam_error(struct exam *exam, const char *of, int code,
+                const struct lvhd_error *err, unsigned what) {
   char text[600];
   if (err->code != code)
-    wrong(exam, "%s: code %d, but the error says %d", of, code, err->code);
-  if (!is_expected(code, what))
-    wrong(exam, "%s: %s (%s) is not what bytes may lead to", of,
-          lvhd_code_name(code),
-          err->reason ? lvhd_reason_name(err->reason) : "no reason");
+    exam_wrong(exam, "%s: code %d, but the error says %d", of, code,
+               err->code);
+  if (!is_expected(exam, code, what))
+    exam_wrong(exam, "%s: %s (%s) is not what bytes may lead to", of,
+               lvhd_code_name(code),
+               err->reason ? lvhd_reason_name(err->reason) : "no reason");
   if (err->reason != 0 && lvhd_reason_name(err->reason) == NULL)
-    wrong(exam, "%s: reason %d has no name", of, err->reason);
+    exam_wrong(exam, "%s: reason %d has no name", of, err->reason);
   if (lvhd_error_text(err, text, sizeof text) <= 0)
-    wrong(exam, "%s: no text", of);
+    exam_wrong(exam, "%s: no text", of);
   if (code == LVHD_VM_E_INVALID_HD_FILE && err->reason == 0)
-    wrong(exam, "%s: VM_E_INVALID_HD_FILE without a reason", of);
+    exam_wrong(exam, "%s: VM_E_INVALID_HD_FILE without a reason", of);
 }
 
 /* ---- infos ----------------------------------------------------------- */
@@ -91,56 +110,87 @@ static void look_at_error(struct exam *exam, const char *of, int code,
 static void look_at_text(struct exam *exam, const char *text,
                          const char *what) {
   if (text != NULL && lv_utf8_check(text, strlen(text)) != strlen(text))
-    wrong(exam, "info: %s is no UTF-8", what);
+    exam_wrong(exam, "info: %s is no UTF-8", what);
 }
 
 static void look_at_locators(struct exam *exam,
                              const struct lvhd_info *info) {
   unsigned bytes = 0;
   if (info->locator_count > 8)
-    wrong(exam, "info: %zu locators", info->locator_count);
+    exam_wrong(exam, "info: %zu locators", info->locator_count);
   for (size_t i = 0; i < info->locator_count; i++) {
     const struct lvhd_locator *l = &info->locators[i];
     look_at_text(exam, l->path, "a locator");
     if (memchr(l->code, '\0', sizeof l->code) == NULL)
-      wrong(exam, "info: a code without an end");
+      exam_wrong(exam, "info: a code without an end");
     for (size_t k = 0; l->raw != NULL && k < l->raw_length; k++)
       bytes += l->raw[k]; /* a sanitizer sees what is not there */
   }
   if (bytes > 8u * 4096 * 255) /* so that the sum is used */
-    wrong(exam, "info: locators of %u", bytes);
+    exam_wrong(exam, "info: locators of %u", bytes);
+}
+
+/* What open leaves to the check: what no read needs, and blocks that cannot be
+ * what they are said to be, which fail when they are read. */
+static bool is_bearable(int reason) {
+  switch (reason) {
+  case LV_R_COPY_MISSING:
+  case LV_R_COPY_DAMAGED:
+  case LV_R_FOOTERS_DIFFER:
+  case LV_R_LOCATOR_OUTSIDE:
+  case LV_R_LOCATOR_OVERLAP:
+  case LV_R_BAT_OVERLAP:
+  case LV_R_BLOCK_OUTSIDE:
+  case LV_R_BLOCK_OVERLAP:
+  case LV_R_BLOCK_ON_METADATA:
+  case LV_R_DATA_UNDER_CLEAR_BIT:
+  case LV_R_FIXED_LENGTH: /* longer than it should be */
+  case LV_R_PARENT_SIZE:
+  case LV_R_TAP_VERSION: /* XenServer's own */
+    return true;
+  default:
+    return false;
+  }
 }
 
 static unsigned look_at_info(struct exam *exam,
                              const struct lvhd_info *info, unsigned what) {
   unsigned errors = 0;
   if (info->type < LVHD_FIXED || info->type > LVHD_DIFFERENCING)
-    wrong(exam, "info: type %d", (int)info->type);
+    exam_wrong(exam, "info: type %d", (int)info->type);
   if (info->size == 0 || info->size % 512 != 0)
-    wrong(exam, "info: size %" PRIu64, info->size);
+    exam_wrong(exam, "info: size %" PRIu64, info->size);
   if ((info->type == LVHD_DIFFERENCING) != info->has_parent)
-    wrong(exam, "info: has_parent");
+    exam_wrong(exam, "info: has_parent");
   if (info->blocks_used > info->blocks)
-    wrong(exam, "info: %" PRIu32 " of %" PRIu32 " blocks", info->blocks_used,
-          info->blocks);
+    exam_wrong(exam, "info: %" PRIu32 " of %" PRIu32 " blocks",
+               info->blocks_used, info->blocks);
   if (info->path == NULL)
-    wrong(exam, "info: no path");
+    exam_wrong(exam, "info: no path");
   look_at_text(exam, info->path, "the path");
   look_at_text(exam, info->parent_name, "the parent's name");
   look_at_locators(exam, info);
   for (size_t i = 0; i < info->finding_count; i++) {
     const struct lvhd_finding *f = &info->findings[i];
     if (f->reason == 0 || lvhd_reason_name(f->reason) == NULL)
-      wrong(exam, "a finding without a name: %d", f->reason);
+      exam_wrong(exam, "a finding without a name: %d", f->reason);
     if (f->severity == LVHD_ERROR && errors++ == 0 && exam->errors == 0)
       exam->first_error = f->reason;
+    if (f->severity == LVHD_ERROR &&
+        (f->reason == LV_R_BLOCK_OUTSIDE || f->reason == LV_R_BLOCK_OVERLAP ||
+         f->reason == LV_R_BLOCK_ON_METADATA || f->reason == LV_R_BAT_OVERLAP))
+      exam->unsound = true;
+    if (f->severity == LVHD_ERROR && !is_bearable(f->reason))
+      exam->unbearable = f->reason;
+    if (f->reason == LV_R_FOOTER_COPY_USED || f->reason == LV_R_FOOTER_SHORT)
+      exam->recovered = true;
   }
   /* check tells of a file without a good header what the footer says. */
   if (info->type == LVHD_FIXED ? info->block_size != 0
                                : info->block_size == 0 && errors == 0)
-    wrong(exam, "info: block size %" PRIu32, info->block_size);
+    exam_wrong(exam, "info: block size %" PRIu32, info->block_size);
   if (info->error != NULL)
-    look_at_error(exam, "info->error", info->error->code, info->error, what);
+    exam_error(exam, "info->error", info->error->code, info->error, what);
   return errors + (info->error != NULL);
 }
 
@@ -150,9 +200,9 @@ static void exam_info(struct exam *exam, lvhd_engine *engine,
   lvhd_infos *infos = NULL;
   exam->info = lvhd_read_info(engine, mem_paths[0], &infos, &err);
   if (exam->info != 0) {
-    look_at_error(exam, "info", exam->info, &err, what);
+    exam_error(exam, "info", exam->info, &err, what);
   } else if (lvhd_infos_count(infos) != 1) {
-    wrong(exam, "info: %zu infos", lvhd_infos_count(infos));
+    exam_wrong(exam, "info: %zu infos", lvhd_infos_count(infos));
   } else {
     look_at_info(exam, lvhd_infos_at(infos, 0), what);
     exam->info_findings =
@@ -169,18 +219,18 @@ static void exam_chain(struct exam *exam, lvhd_engine *engine,
   size_t n = 0;
   exam->chain = lvhd_read_chain(engine, mem_paths[0], opts, &infos, &err);
   if (exam->chain != 0)
-    look_at_error(exam, "chain", exam->chain, &err, what);
+    exam_error(exam, "chain", exam->chain, &err, what);
   else
     n = lvhd_infos_count(infos);
-  if (exam->chain == 0 && (n == 0 || n > MEM_FILES))
-    wrong(exam, "chain: %zu infos", n);
+  if (exam->chain == 0 && (n == 0 || n > MEM_DISKS))
+    exam_wrong(exam, "chain: %zu infos", n);
   for (size_t i = 0; i < n; i++) {
     const struct lvhd_info *info = lvhd_infos_at(infos, i);
     look_at_info(exam, info, what);
     if (i + 1 < n && (!info->has_parent || info->error != NULL))
-      wrong(exam, "chain: it goes on behind layer %zu", i + 1);
+      exam_wrong(exam, "chain: it goes on behind layer %zu", i + 1);
     if (i + 1 == n && info->has_parent && info->error == NULL)
-      wrong(exam, "chain: it ends without a word");
+      exam_wrong(exam, "chain: it ends without a word");
     if (info->error != NULL && exam->chain == 0)
       exam->chain = info->error->code;
   }
@@ -208,10 +258,10 @@ static bool read_at(struct reading *r, uint8_t *buf, size_t n,
   size_t got = SIZE_MAX;
   int code = lvhd_disk_read(r->disk, buf, n, offset, &got, &err);
   if (code == 0 && got != want)
-    wrong(r->exam, "read: %zu bytes at %" PRIu64 " gave %zu", n, offset,
-          got);
+    exam_wrong(r->exam, "read: %zu bytes at %" PRIu64 " gave %zu", n, offset,
+               got);
   if (code != 0) {
-    look_at_error(r->exam, "read", code, &err, r->what);
+    exam_error(r->exam, "read", code, &err, r->what);
     if (r->exam->read == 0)
       r->exam->read = code;
   }
@@ -222,15 +272,17 @@ static bool read_at(struct reading *r, uint8_t *buf, size_t n,
 static void compare(struct reading *r, const uint8_t *buf, size_t n,
                     uint64_t offset) {
   uint8_t sector[512];
-  if ((r->what & (EXAM_CUT | EXAM_POOR)) != 0)
+  if ((r->what & (EXAM_CUT | EXAM_POOR)) != 0 ||
+      r->exam->mem.count > MEM_NOTE) /* whose bytes plain does not know */
     return;
   for (size_t i = 0; i + 512 <= n && r->compared < COMPARE_MAX; i += 512) {
     r->compared++;
     if (!plain_sector(&r->plain, (offset + i) / 512, sector))
-      wrong(r->exam, "read: sector %" PRIu64 " cannot be there",
-            (offset + i) / 512);
+      exam_wrong(r->exam, "read: sector %" PRIu64 " cannot be there",
+                 (offset + i) / 512);
     else if (memcmp(buf + i, sector, 512) != 0)
-      wrong(r->exam, "read: sector %" PRIu64 " differs", (offset + i) / 512);
+      exam_wrong(r->exam, "read: sector %" PRIu64 " differs",
+                 (offset + i) / 512);
   }
 }
 
@@ -244,7 +296,7 @@ static void read_extent(struct reading *r, const struct lvhd_extent *e) {
   compare(r, r->buf, n, e->offset);
   if (e->layer == 0 &&
       (r->buf[0] != 0 || memcmp(r->buf, r->buf + 1, n - 1) != 0))
-    wrong(r->exam, "extents: layer 0 is not zero at %" PRIu64, e->offset);
+    exam_wrong(r->exam, "extents: layer 0 is not zero at %" PRIu64, e->offset);
 }
 
 static void read_extents(struct reading *r) {
@@ -258,7 +310,7 @@ static void read_extents(struct reading *r) {
     struct lvhd_extent e = {0};
     int code = lvhd_disk_extent(r->disk, at, size, &e, &err);
     if (code != 0) {
-      look_at_error(r->exam, "extent", code, &err, r->what);
+      exam_error(r->exam, "extent", code, &err, r->what);
       lvhd_error_clear(&err);
       if (r->exam->read == 0)
         r->exam->read = code;
@@ -266,8 +318,9 @@ static void read_extents(struct reading *r) {
     }
     if (e.offset != at || e.length == 0 || e.length > size - at ||
         e.length % 512 != 0 || e.layer > r->plain.count) {
-      wrong(r->exam, "extents: %" PRIu64 "+%" PRIu64 " layer %u at %" PRIu64,
-            e.offset, e.length, e.layer, at);
+      exam_wrong(r->exam,
+                 "extents: %" PRIu64 "+%" PRIu64 " layer %u at %" PRIu64,
+                 e.offset, e.length, e.layer, at);
       return;
     }
     read_extent(r, &e);
@@ -288,7 +341,7 @@ static void read_ends(struct reading *r) {
     compare(r, r->buf, size < MIB ? (size_t)size : MIB, 0);
     if (read_at(r, odd, sizeof odd, 3) && (r->what & EXAM_CUT) == 0 &&
         memcmp(odd, r->buf + 3, n) != 0)
-      wrong(r->exam, "read: odd pieces differ");
+      exam_wrong(r->exam, "read: odd pieces differ");
   }
   read_at(r, odd, sizeof odd, size - 1);
   read_at(r, odd, sizeof odd, size);
@@ -301,7 +354,7 @@ static void read_files(struct reading *r) {
   lvhd_infos *infos = NULL;
   int code = lvhd_disk_chain(r->disk, &infos, &err);
   if (code != 0) {
-    look_at_error(r->exam, "disk chain", code, &err, r->what);
+    exam_error(r->exam, "disk chain", code, &err, r->what);
     lvhd_error_clear(&err);
     return;
   }
@@ -309,9 +362,9 @@ static void read_files(struct reading *r) {
     const struct lvhd_info *info = lvhd_infos_at(infos, i);
     const struct mem_file *file = mem_at(&r->exam->mem, info->path);
     look_at_info(r->exam, info, r->what);
-    if (file == NULL || r->plain.count == MEM_FILES)
-      wrong(r->exam, "disk chain: %s, %zu files", info->path,
-            r->plain.count);
+    if (file == NULL || r->plain.count == MEM_DISKS)
+      exam_wrong(r->exam, "disk chain: %s, %zu files", info->path,
+                 r->plain.count);
     else
       plain_add(&r->plain, file);
   }
@@ -327,13 +380,17 @@ static void exam_read(struct exam *exam, lvhd_engine *engine,
     lvhd_disk_open(engine, &mem_paths[0], 1, opts, &r.disk, &err);
   exam->reason = err.reason;
   if (exam->open != 0) {
-    look_at_error(exam, "open", exam->open, &err, what);
+    exam_error(exam, "open", exam->open, &err, what);
     lvhd_error_clear(&err);
+    return;
+  }
+  if ((what & EXAM_OPEN) != 0) {
+    lvhd_disk_close(r.disk);
     return;
   }
   read_files(&r);
   if ((what & EXAM_POOR) != 0)
-    r.plain.count = MEM_FILES;
+    r.plain.count = MEM_DISKS;
   read_extents(&r);
   read_ends(&r);
   lvhd_disk_close(r.disk);
@@ -341,39 +398,64 @@ static void exam_read(struct exam *exam, lvhd_engine *engine,
 
 /* ---- checking -------------------------------------------------------- */
 
+static void look_at_checked(struct exam *exam, lvhd_task *task,
+                            unsigned what) {
+  const struct lvhd_error *err = NULL;
+  const lvhd_infos *infos = NULL;
+  while (!lvhd_task_step(task, 1000, NULL))
+    ;
+  err = lvhd_task_error(task);
+  if (err != NULL) {
+    exam->check = err->code;
+    exam_error(exam, "check", err->code, err, what);
+    return;
+  }
+  infos = lvhd_task_infos(task);
+  if (infos == NULL || lvhd_infos_count(infos) == 0)
+    exam_wrong(exam, "check: no result");
+  for (size_t i = 0; infos != NULL && i < lvhd_infos_count(infos); i++) {
+    const struct lvhd_info *info = lvhd_infos_at(infos, i);
+    exam->errors += look_at_info(exam, info, what);
+    exam->findings += (unsigned)info->finding_count;
+  }
+}
+
+static void check_one(struct exam *exam, lvhd_engine *engine,
+                      const char *path,
+                      const struct lvhd_check_options *check,
+                      unsigned what) {
+  struct lvhd_error err = LVHD_ERROR_INIT;
+  lvhd_task *task = NULL;
+  exam->check = lvhd_check(engine, path, check, &task, &err);
+  if (exam->check == 0)
+    look_at_checked(exam, task, what);
+  else
+    exam_error(exam, "check", exam->check, &err, what);
+  lvhd_error_clear(&err);
+  lvhd_task_free(task);
+}
+
 static void exam_check(struct exam *exam, lvhd_engine *engine,
                        const struct lvhd_open_options *opts, unsigned what,
                        uint8_t flags) {
   struct lvhd_check_options check = {.open = *opts,
                                      .chain = (flags & MEM_CHAIN) != 0,
                                      .data = (flags & MEM_DATA) != 0};
-  struct lvhd_error err = LVHD_ERROR_INIT;
-  lvhd_task *task = NULL;
-  const lvhd_infos *infos = NULL;
   check.profile =
     (enum lvhd_profile)(flags / MEM_PROFILE % (LVHD_PROFILE_7ZIP + 1));
-  exam->check = lvhd_check(engine, mem_paths[0], &check, &task, &err);
-  if (exam->check != 0) {
-    look_at_error(exam, "check", exam->check, &err, what);
-    lvhd_error_clear(&err);
-    return;
-  }
-  while (!lvhd_task_step(task, 1000, NULL))
-    ;
-  if (lvhd_task_error(task) != NULL) {
-    exam->check = lvhd_task_error(task)->code;
-    look_at_error(exam, "check", exam->check, lvhd_task_error(task), what);
-  } else {
-    infos = lvhd_task_infos(task);
-    if (infos == NULL || lvhd_infos_count(infos) == 0)
-      wrong(exam, "check: no result");
-  }
-  for (size_t i = 0; infos != NULL && i < lvhd_infos_count(infos); i++) {
-    const struct lvhd_info *info = lvhd_infos_at(infos, i);
-    exam->errors += look_at_info(exam, info, what);
-    exam->findings += (unsigned)info->finding_count;
-  }
-  lvhd_task_free(task);
+  check_one(exam, engine, mem_paths[0], &check, what);
+}
+
+int exam_check_errors(struct exam *exam, lvhd_engine *engine,
+                      const char *path, const struct lvhd_open_options *opts,
+                      bool chain) {
+  struct lvhd_check_options check = {
+    .open = *opts, .chain = chain, .data = true};
+  exam->errors = exam->findings = 0;
+  exam->first_error = 0;
+  exam->unsound = false;
+  check_one(exam, engine, path, &check, EXAM_CHANGE);
+  return exam->check != 0 ? -1 : (int)exam->errors;
 }
 
 /* A check of the whole chain that finds nothing wrong promises reading. */
@@ -381,20 +463,26 @@ static void hold_together(struct exam *exam, unsigned what, uint8_t flags) {
   const unsigned both = EXAM_READ | EXAM_CHECK;
   if ((what & both) != both || (what & (EXAM_CUT | EXAM_POOR)) != 0)
     return;
+  if (exam->mem.count > MEM_NOTE && exam->open == LVHD_E_SHARING_VIOLATION)
+    return; /* a merge that is under way: reading waits for its end */
   if (exam->open != 0 && exam->check == 0 && exam->errors == 0 &&
       (flags & MEM_CHAIN) != 0)
-    wrong(exam, "check finds no error, but open says %s",
-          lvhd_code_name(exam->open));
+    exam_wrong(exam, "check finds no error, but open says %s",
+               lvhd_code_name(exam->open));
   if (exam->open == 0 && exam->read != 0 && exam->check == 0 &&
       exam->errors == 0 && (flags & MEM_CHAIN) != 0)
-    wrong(exam, "check finds no error, but reading says %s",
-          lvhd_code_name(exam->read));
+    exam_wrong(exam, "check finds no error, but reading says %s",
+               lvhd_code_name(exam->read));
   if (exam->open == 0 && exam->check != 0)
-    wrong(exam, "it opens, but check fails with %s",
-          lvhd_code_name(exam->check));
+    exam_wrong(exam, "it opens, but check fails with %s",
+               lvhd_code_name(exam->check));
+  if (exam->open == 0 && exam->unbearable != 0 && /* of no profile */
+      flags / MEM_PROFILE % (LVHD_PROFILE_7ZIP + 1) == 0)
+    exam_wrong(exam, "it opens, and check finds %s",
+               lvhd_reason_name(exam->unbearable));
   if ((what & EXAM_INFO) != 0 && exam->open == 0 && exam->info != 0)
-    wrong(exam, "it opens, but info fails with %s",
-          lvhd_code_name(exam->info));
+    exam_wrong(exam, "it opens, but info fails with %s",
+               lvhd_code_name(exam->info));
 }
 
 void examine(struct exam *exam, unsigned what, uint8_t flags) {
@@ -408,6 +496,8 @@ void examine(struct exam *exam, unsigned what, uint8_t flags) {
   exam->info = exam->chain = exam->open = exam->read = exam->check = 0;
   exam->reason = exam->first_error = 0;
   exam->info_findings = exam->findings = exam->errors = 0;
+  exam->unbearable = 0;
+  exam->recovered = false;
   exam->wrong[0] = '\0';
   exam->mem.trapped = NULL;
   exam->mem.preads = 0;
@@ -421,7 +511,7 @@ void examine(struct exam *exam, unsigned what, uint8_t flags) {
     exam_check(exam, engine, &opts, what, flags);
   hold_together(exam, what, flags);
   if (exam->mem.trapped != NULL)
-    wrong(exam, "%s was opened", exam->mem.trapped);
+    exam_wrong(exam, "%s was opened", exam->mem.trapped);
   if (mem_open(&exam->mem) != 0)
-    wrong(exam, "%u descriptors left", mem_open(&exam->mem));
+    exam_wrong(exam, "%u descriptors left", mem_open(&exam->mem));
 }

@@ -21,8 +21,9 @@ static void be(uint8_t *to, size_t n, uint64_t value) {
 static uint32_t sum(const uint8_t *bytes, size_t n, size_t skip) {
   uint32_t total = 0;
   for (size_t i = 0; i < n; i++)
-    if (i < skip || i >= skip + 4)
-      total += bytes[i];
+    total += bytes[i];
+  for (size_t i = skip; i < skip + 4; i++)
+    total -= bytes[i];
   return ~total;
 }
 
@@ -84,9 +85,15 @@ static void write_block(uint8_t *to, const struct forge *what, unsigned index,
     if (what->type == 4 && (s + index + what->id) % 2 == 0)
       continue;
     to[s / 8] |= (uint8_t)(0x80 >> (s % 8));
+    if (s % 4 != 0 && sectors > 4)
+      continue; /* zeros keep the inputs of fuzzers short */
     memset(to + bitmap + s * SECTOR, (int)(what->id * 16 + s + index),
            SECTOR);
   }
+}
+
+static bool is_used(const struct forge *what, unsigned block) {
+  return block < 32 && (what->blocks_used >> block & 1) != 0;
 }
 
 uint8_t *forge(const struct forge *given, size_t *n) {
@@ -102,7 +109,7 @@ uint8_t *forge(const struct forge *given, size_t *n) {
   if (what.type == 2)
     end = what.size;
   for (unsigned i = 0; what.type != 2 && i < entries; i++)
-    used += what.blocks_used >> i & 1;
+    used += is_used(&what, i);
   *n = (size_t)(end + used * (bitmap + what.block) + SECTOR);
   file = calloc(1, *n);
   if (file == NULL)
@@ -129,7 +136,7 @@ uint8_t *forge(const struct forge *given, size_t *n) {
   memset(file + table, 0xFF,
          (size_t)((entries * 4 + SECTOR - 1) / SECTOR * SECTOR));
   for (unsigned i = 0; i < entries; i++) {
-    if ((what.blocks_used >> i & 1) == 0)
+    if (!is_used(&what, i))
       continue;
     be(file + table + 4 * (size_t)i, 4, end / SECTOR);
     write_block(file + end, &what, i, bitmap);
@@ -148,14 +155,14 @@ void forge_file(struct mem_file *file, const struct forge *what) {
 const char *const forge_names[FORGE_SEEDS] = {"fixed", "dynamic",
                                               "differencing", "chain of 3"};
 
-void forge_seed(struct mem *mem, unsigned which) {
+static void seed(struct mem *mem, unsigned which, uint64_t size,
+                 uint32_t block) {
   const uint32_t time = MEM_MTIME - FORGE_EPOCH;
-  const uint64_t size = 17 * SECTOR; /* four blocks and a quarter */
   struct forge leaf = {.type = 4, .size = size, .id = 1, .parent_id = 2,
                        .blocks_used = 0x05, .parent = "base.vhd",
-                       .parent_time = time - 10};
+                       .parent_time = time - 10, .block = block};
   struct forge base = {.type = 3, .size = size, .id = 2,
-                       .blocks_used = 0x13};
+                       .blocks_used = 0x13, .block = block};
   mem_init(mem);
   mem->count = which < 2 ? 1 : which;
   if (which == 0) {
@@ -173,6 +180,85 @@ void forge_seed(struct mem *mem, unsigned which) {
   forge_file(&mem->files[0], &leaf);
   if (which >= 2)
     forge_file(&mem->files[1], &base);
+}
+
+void forge_seed(struct mem *mem, unsigned which) {
+  seed(mem, which, 17 * SECTOR, 2048); /* four blocks and a quarter */
+}
+
+void forge_large(struct mem *mem, unsigned which) {
+  struct mem_file *file = &mem->files[which < 3 ? 0 : 2];
+  const uint64_t size = (3 << 20) + SECTOR;
+  seed(mem, which, size, 4096);
+  if (which != 0 && which != 3)
+    return;
+  /* the fixed one costs its two ends alone */
+  file->segments[1] = file->segments[0];
+  file->segments[1].offset = size;
+  file->segments[1].n = SECTOR;
+  memmove(file->segments[0].bytes + 4096, file->segments[0].bytes + size,
+          SECTOR);
+  file->segments[1].bytes = file->segments[0].bytes + 4096;
+  file->segments[0].n = 4096;
+  file->count = 2;
+}
+
+/* ---- notes ----------------------------------------------------------- */
+
+/* What the engine writes beside a file, from image/journal.c's description.
+ * Each piece is what the file holds there, turned round. */
+uint8_t *forge_note(const struct mem_file *of, const struct forge_note *what,
+                    size_t *n) {
+  uint8_t *out = calloc(1, 136 + 3 * (12 + SECTOR));
+  uint8_t *at = NULL;
+  if (out == NULL)
+    abort();
+  at = out + 128;
+  memcpy(out, "lvhdjrnl", 8);
+  be(out + 8, 4, 1);
+  be(out + 12, 4, what->verb);
+  mem_peek(of, forge_footer(of) + 68, out + 16, 16);
+  memset(out + 32, what->other, 16);
+  be(out + 48, 8, MEM_MTIME);
+  be(out + 60, 4, what->pieces);
+  be(out + 64, 8, what->length ? what->length : of->length);
+  be(out + 72, 8, what->done);
+  be(out + 88, 8, what->longest);
+  for (unsigned i = 0; i < what->pieces; i++) {
+    be(at, 8, what->at[i]);
+    be(at + 8, 4, SECTOR);
+    if (what->at[i] + SECTOR <= of->length)
+      mem_peek(of, what->at[i], at + 12, SECTOR);
+    for (unsigned k = 0; what->turned && k < SECTOR; k++)
+      at[12 + k] ^= 0x55;
+    at += 12 + SECTOR;
+  }
+  *n = (size_t)(at - out) + 8;
+  be(out + 80, 8, *n);
+  return out;
+}
+
+static void repair_note(struct mem_file *file) {
+  uint64_t h = UINT64_C(0xcbf29ce484222325);
+  uint8_t bytes[4096];
+  size_t n = (size_t)file->length;
+  if (file->length < 136 || file->length > sizeof bytes)
+    return;
+  forge_put(file, 80, 8, file->length);
+  mem_peek(file, 0, bytes, n);
+  for (size_t i = 0; i < n - 8; i++)
+    h = (h ^ bytes[i]) * UINT64_C(0x100000001b3);
+  forge_put(file, file->length - 8, 8, h);
+}
+
+void forge_add_note(struct mem *mem, const struct forge_note *what) {
+  size_t n = 0;
+  uint8_t *bytes = forge_note(&mem->files[0], what, &n);
+  mem->files[MEM_NOTE] = (struct mem_file){.length = n, .count = 1};
+  mem->files[MEM_NOTE].segments[0] =
+    (struct mem_segment){.n = n, .bytes = bytes};
+  repair_note(&mem->files[MEM_NOTE]);
+  mem->count = MEM_FILES;
 }
 
 void forge_free(struct mem *mem) {
@@ -224,6 +310,10 @@ static void repair(struct mem_file *file, uint64_t at, size_t n,
 void forge_repair(struct mem_file *file) {
   uint64_t at = forge_footer(file);
   uint64_t header = 0;
+  if (forge_get(file, 0, 8) == UINT64_C(0x6C7668646A726E6C)) {
+    repair_note(file);
+    return;
+  }
   if (forge_header(file, &header))
     repair(file, header, 1024, AT_HEADER_SUM);
   repair(file, 0, SECTOR, AT_SUM);

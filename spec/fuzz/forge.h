@@ -34,13 +34,30 @@ void forge_file(struct mem_file *file, const struct forge *what);
 #define FORGE_SEEDS 4
 extern const char *const forge_names[FORGE_SEEDS];
 void forge_seed(struct mem *mem, unsigned which);
+/* The same, large enough for verbs that make a new disk: 3 MiB and a sector,
+ * in blocks of 4 KiB. */
+void forge_large(struct mem *mem, unsigned which);
 void forge_free(struct mem *mem);
+
+/* A note (journal) beside the leaf, of a verb of image/journal.h. */
+struct forge_note {
+  unsigned verb;
+  uint8_t other;    /* every byte of the other disk's identifier */
+  uint64_t length;  /* 0: the leaf's */
+  uint64_t done, longest;
+  unsigned pieces;  /* at most three, each a sector */
+  uint64_t at[3];
+  bool turned;      /* other bytes than the file holds there */
+};
+uint8_t *forge_note(const struct mem_file *of, const struct forge_note *what,
+                    size_t *n);
+void forge_add_note(struct mem *mem, const struct forge_note *what);
 
 /* Where the structures of a file lie; false: not inside it. */
 uint64_t forge_footer(const struct mem_file *file);
 bool forge_header(const struct mem_file *file, uint64_t *at);
 
-/* Makes the checksums right again: footer, copy, header. */
+/* Makes the checksums right again: footer, copy, header; of a note its own. */
 void forge_repair(struct mem_file *file);
 
 /* Big-endian numbers at a place of a file. */

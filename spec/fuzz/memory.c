@@ -2,7 +2,7 @@
  *
  * The folder tree in memory: paths, descriptors, bytes.
  */
-#include "memory.h"
+#include "memnodes.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,12 +15,10 @@
 #define FD_FIRST 1000
 #define LENGTH_MAX (UINT64_C(1) << 62)
 
-enum kind { FOLDER, REGULAR, LINK, FIFO };
-
-/* Nodes 0 to 3 are the files of the input. */
+/* Nodes 0 to 4 are the files of the input, those from NODES on were made. */
 static const struct node {
   const char *path;
-  enum kind kind;
+  enum mem_kind kind;
   int file; /* which of mem.files; -1 */
   bool trap; /* must never be opened */
   const char *target; /* of a link */
@@ -29,6 +27,7 @@ static const struct node {
   {"/d/base.vhd", REGULAR, 1, false, NULL},
   {"/d/sub/mid.vhd", REGULAR, 2, false, NULL},
   {"/x/root.vhd", REGULAR, 3, false, NULL}, /* a trap unless allowed */
+  {"/d/.leaf.vhd.lvhd-journal", REGULAR, MEM_NOTE, false, NULL},
   {"/", FOLDER, -1, false, NULL},
   {"/d", FOLDER, -1, false, NULL},
   {"/d/sub", FOLDER, -1, false, NULL},
@@ -41,27 +40,71 @@ static const struct node {
   {"/d/fifo", FIFO, -1, false, NULL},
 };
 #define NODES (sizeof nodes / sizeof nodes[0])
+_Static_assert(NODES <= MEM_NODES, "room for what is taken away");
 
-const char *const mem_paths[MEM_FILES] = {"/d/leaf.vhd", "/d/base.vhd",
+const char *const mem_paths[MEM_DISKS] = {"/d/leaf.vhd", "/d/base.vhd",
                                           "/d/sub/mid.vhd", "/x/root.vhd"};
 
 /* The table is const for the engine; the folder behind it is ours. */
-static struct mem *mem_of(const struct lv_sys *sys) {
+struct mem *mem_of(const struct lv_sys *sys) {
   return (struct mem *)(uintptr_t)sys;
 }
 
-static int lookup(const struct mem *mem, const char *path) {
-  for (size_t i = 0; i < NODES; i++)
-    if (strcmp(nodes[i].path, path) == 0)
-      return nodes[i].file >= 0 && (size_t)nodes[i].file >= mem->count
-               ? -1
-               : (int)i;
+/* ---- nodes ----------------------------------------------------------- */
+
+static const struct mem_added *added_of(const struct mem *mem, int node) {
+  return &mem->changes->added[(size_t)node - NODES];
+}
+
+static bool is_added(int node) {
+  return (size_t)node >= NODES;
+}
+
+static const char *path_of(const struct mem *mem, int node) {
+  return is_added(node) ? added_of(mem, node)->path : nodes[node].path;
+}
+
+static enum mem_kind kind_of(const struct mem *mem, int node) {
+  if (is_added(node))
+    return added_of(mem, node)->folder ? FOLDER : REGULAR;
+  return nodes[node].kind;
+}
+
+static bool is_there(const struct mem *mem, int node) {
+  if (is_added(node))
+    return added_of(mem, node)->used && added_of(mem, node)->path[0] != '\0';
+  return (nodes[node].file < 0 || (size_t)nodes[node].file < mem->count) &&
+         (mem->changes == NULL || !mem->changes->gone[node]);
+}
+
+static int node_count(const struct mem *mem) {
+  return (int)NODES + (mem->changes != NULL ? MEM_ADDED : 0);
+}
+
+int mem_lookup(const struct mem *mem, const char *path) {
+  for (int i = 0; i < node_count(mem); i++)
+    if (strcmp(path_of(mem, i), path) == 0 && is_there(mem, i))
+      return i;
   return -1;
 }
 
-static int fails(int errnum) {
+int mem_fails(int errnum) {
   errno = errnum;
   return -1;
+}
+
+struct mem_file *mem_file_of(struct mem *mem, int node) {
+  if (node < 0)
+    return NULL;
+  if (is_added(node))
+    return kind_of(mem, node) == FOLDER
+             ? NULL
+             : &mem->changes->added[(size_t)node - NODES].file;
+  return nodes[node].file < 0 ? NULL : &mem->files[nodes[node].file];
+}
+
+int mem_added_node(size_t i) {
+  return (int)(NODES + i);
 }
 
 /* ---- paths ----------------------------------------------------------- */
@@ -76,7 +119,7 @@ struct walk {
 static int step_up(struct walk *w) {
   char *slash = strrchr(w->path, '/');
   if (w->beneath && strlen(w->path) <= w->floor)
-    return fails(EXDEV);
+    return mem_fails(EXDEV);
   slash[slash == w->path ? 1 : 0] = '\0';
   return 0;
 }
@@ -88,34 +131,34 @@ static int step_down(const struct mem *mem, struct walk *w, const char *name,
   size_t have = strlen(w->path);
   int node = 0;
   if (n > NAME_MAX || have + n + 2 > sizeof w->path)
-    return fails(ENAMETOOLONG);
+    return mem_fails(ENAMETOOLONG);
   if (w->path[have - 1] != '/')
     w->path[have++] = '/';
   memcpy(w->path + have, name, n);
   w->path[have + n] = '\0';
-  node = lookup(mem, w->path);
+  node = mem_lookup(mem, w->path);
   if (node < 0)
-    return fails(ENOENT);
-  if (nodes[node].kind == LINK && !(last && w->keep_last)) {
+    return mem_fails(ENOENT);
+  if (kind_of(mem, node) == LINK && !(last && w->keep_last)) {
     if (w->no_links || ++w->links > 40)
-      return fails(ELOOP);
+      return mem_fails(ELOOP);
     if (w->beneath)
-      return fails(EXDEV);
+      return mem_fails(EXDEV);
     w->path[1] = '\0';
     return walk(mem, w, nodes[node].target);
   }
-  return last || nodes[node].kind == FOLDER ? node : fails(ENOTDIR);
+  return last || kind_of(mem, node) == FOLDER ? node : mem_fails(ENOTDIR);
 }
 
 static int walk(const struct mem *mem, struct walk *w, const char *rest) {
-  int node = lookup(mem, w->path);
+  int node = mem_lookup(mem, w->path);
   while (*rest != '\0') {
     size_t n = strcspn(rest, "/");
     const char *next = rest + n + strspn(rest + n, "/");
     if (n == 2 && memcmp(rest, "..", 2) == 0) {
       if (step_up(w) != 0)
         return -1;
-      node = lookup(mem, w->path);
+      node = mem_lookup(mem, w->path);
     } else if (n > 0 && !(n == 1 && *rest == '.')) {
       node = step_down(mem, w, rest, n, *next == '\0');
       if (node < 0)
@@ -132,21 +175,22 @@ static const char *folder_of(const struct mem *mem, int dir) {
     return "/d";
   if (slot < 0 || slot >= MEM_FDS || mem->fds[slot] < 0)
     return NULL;
-  return nodes[mem->fds[slot]].path;
+  return path_of(mem, mem->fds[slot]);
 }
 
 static int find(const struct mem *mem, int dir, const char *path, int flags,
                 uint64_t resolve, struct walk *w) {
   const char *from = *path == '/' ? "/" : folder_of(mem, dir);
-  *w = (struct walk){.keep_last = (flags & O_NOFOLLOW) != 0};
+  w->keep_last = (flags & O_NOFOLLOW) != 0; /* the path need not be cleared */
+  w->links = 0;
   w->beneath = (resolve & RESOLVE_BENEATH) != 0;
   w->no_links = (resolve & RESOLVE_NO_SYMLINKS) != 0;
   if (from == NULL)
-    return fails(EBADF);
+    return mem_fails(EBADF);
   if (*path == '\0')
-    return fails(ENOENT);
+    return mem_fails(ENOENT);
   if (*path == '/' && w->beneath)
-    return fails(EXDEV);
+    return mem_fails(EXDEV);
   if (w->no_links && (flags & O_PATH) == 0)
     w->keep_last = false; /* as openat2(2) has it */
   snprintf(w->path, sizeof w->path, "%s", from);
@@ -154,25 +198,59 @@ static int find(const struct mem *mem, int dir, const char *path, int flags,
   return walk(mem, w, path);
 }
 
+int mem_place(const struct mem *mem, int dir, const char *path,
+              char out[MEM_PATH]) {
+  struct walk w;
+  char folder[PATH_MAX];
+  const char *name = strrchr(path, '/');
+  size_t n = name == NULL ? 0 : (size_t)(name - path) + 1;
+  if (n >= sizeof folder)
+    return mem_fails(ENAMETOOLONG);
+  memcpy(folder, path, n);
+  strcpy(folder + n, ".");
+  name = path + n;
+  if (*name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+    return mem_fails(EINVAL);
+  if (find(mem, dir, folder, 0, 0, &w) < 0)
+    return -1;
+  n = strlen(w.path);
+  n -= n == 1; /* the root ends in a slash of its own */
+  if (strlen(name) > NAME_MAX || n + strlen(name) + 2 > MEM_PATH)
+    return mem_fails(ENAMETOOLONG);
+  memcpy(out, w.path, n);
+  out[n] = '/';
+  strcpy(out + n + 1, name);
+  return 0;
+}
+
 /* ---- descriptors ----------------------------------------------------- */
 
+/* Only what may be written is opened for that. */
+static bool is_open_to(const struct mem *mem, const struct node *n) {
+  return mem->changes != NULL && n->file >= 0 && !n->trap &&
+         (mem->may_write >> n->file & 1) != 0;
+}
+
 static void spring(struct mem *mem, int node, int flags) {
-  const struct node *n = &nodes[node];
+  const struct node *n = &nodes[is_added(node) ? 0 : node];
+  if (is_added(node))
+    return;
   bool closed = strncmp(n->path, "/x/", 3) == 0 && !mem->outside;
   if ((flags & O_PATH) == 0 && (n->trap || closed))
     mem->trapped = n->path;
   if (n->kind == FIFO && (flags & (O_PATH | O_NONBLOCK)) == 0)
     mem->trapped = n->path; /* would hang */
-  if ((flags & O_ACCMODE) != O_RDONLY || (flags & (O_CREAT | O_TRUNC)) != 0)
-    mem->trapped = n->path; /* nothing here writes */
+  if (((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0) &&
+      !is_open_to(mem, n))
+    mem->trapped = n->path; /* not to be written */
 }
 
-static int give(struct mem *mem, int node, int flags) {
-  enum kind kind = nodes[node].kind;
+int mem_give(struct mem *mem, int node, int flags) {
+  enum mem_kind kind = kind_of(mem, node);
   if ((flags & O_DIRECTORY) != 0 && kind != FOLDER)
-    return fails(ENOTDIR);
+    return mem_fails(ENOTDIR);
   if (kind == LINK && (flags & O_PATH) == 0)
-    return fails(ELOOP);
+    return mem_fails(ELOOP);
   spring(mem, node, flags);
   for (int i = 0; i < MEM_FDS; i++) {
     if (mem->fds[i] >= 0)
@@ -181,15 +259,18 @@ static int give(struct mem *mem, int node, int flags) {
     mem->listed[i] = 0;
     return FD_FIRST + i;
   }
-  return fails(EMFILE);
+  return mem_fails(EMFILE);
 }
 
 static int mem_openat(const struct lv_sys *sys, int dir, const char *path,
                       int flags, mode_t mode) {
   struct walk w;
-  int node = find(mem_of(sys), dir, path, flags, 0, &w);
+  int node = 0;
   (void)mode;
-  return node < 0 ? -1 : give(mem_of(sys), node, flags);
+  if ((flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE)
+    return mem_make(mem_of(sys), dir, path, flags);
+  node = find(mem_of(sys), dir, path, flags, 0, &w);
+  return node < 0 ? -1 : mem_give(mem_of(sys), node, flags);
 }
 
 static int mem_openat2(const struct lv_sys *sys, int dir, const char *path,
@@ -197,25 +278,25 @@ static int mem_openat2(const struct lv_sys *sys, int dir, const char *path,
   struct walk w;
   int node = 0;
   if (mem_of(sys)->no_openat2)
-    return fails(ENOSYS);
+    return mem_fails(ENOSYS);
   node = find(mem_of(sys), dir, path, flags, resolve, &w);
-  return node < 0 ? -1 : give(mem_of(sys), node, flags);
+  return node < 0 ? -1 : mem_give(mem_of(sys), node, flags);
 }
 
-static int node_of(const struct mem *mem, int fd) {
+int mem_node_of(const struct mem *mem, int fd) {
   int slot = fd - FD_FIRST;
-  return slot < 0 || slot >= MEM_FDS || mem->fds[slot] < 0 ? fails(EBADF)
+  return slot < 0 || slot >= MEM_FDS || mem->fds[slot] < 0 ? mem_fails(EBADF)
                                                           : mem->fds[slot];
 }
 
 static int mem_dupfd(const struct lv_sys *sys, int fd, int least) {
-  int node = node_of(mem_of(sys), fd);
+  int node = mem_node_of(mem_of(sys), fd);
   (void)least;
-  return node < 0 ? -1 : give(mem_of(sys), node, O_PATH);
+  return node < 0 ? -1 : mem_give(mem_of(sys), node, O_PATH);
 }
 
 static int mem_close(const struct lv_sys *sys, int fd) {
-  if (node_of(mem_of(sys), fd) < 0) {
+  if (mem_node_of(mem_of(sys), fd) < 0) {
     mem_of(sys)->trapped = "a closed descriptor";
     return -1;
   }
@@ -223,21 +304,28 @@ static int mem_close(const struct lv_sys *sys, int fd) {
   return 0;
 }
 
-static void fill(const struct mem *mem, int node, struct stat *st) {
+static void fill(struct mem *mem, int node, struct stat *st) {
   static const mode_t modes[] = {S_IFDIR | 0755, S_IFREG | 0644,
                                  S_IFLNK | 0777, S_IFIFO | 0644};
-  int file = nodes[node].file;
+  const struct mem_file *file = mem_file_of(mem, node);
+  int order = is_added(node) || nodes[node].file < 0 ? 0 : nodes[node].file;
   memset(st, 0, sizeof *st);
   st->st_dev = 7;
   st->st_ino = (ino_t)node + 1;
   st->st_nlink = 1;
-  st->st_mode = modes[nodes[node].kind];
-  st->st_mtime = MEM_MTIME - 10 * (file < 0 ? 0 : file);
-  st->st_size = file < 0 ? 0 : (off_t)mem->files[file].length;
+  st->st_mode = modes[kind_of(mem, node)];
+  st->st_mtime = MEM_MTIME - 10 * order;
+  st->st_size = file == NULL ? 0 : (off_t)file->length;
+  if (mem->changes == NULL)
+    return;
+  if (mem->changes->mtimes[node].tv_sec != 0)
+    st->st_mtim = mem->changes->mtimes[node];
+  st->st_ctime = (time_t)mem->changes->changed[node];
+  st->st_nlink = is_there(mem, node);
 }
 
 static int mem_fstat(const struct lv_sys *sys, int fd, struct stat *st) {
-  int node = node_of(mem_of(sys), fd);
+  int node = mem_node_of(mem_of(sys), fd);
   if (node >= 0)
     fill(mem_of(sys), node, st);
   return node < 0 ? -1 : 0;
@@ -247,7 +335,7 @@ static int mem_fstatat(const struct lv_sys *sys, int dir, const char *path,
                        struct stat *st, int flags) {
   struct walk w;
   int node = (flags & AT_EMPTY_PATH) != 0 && *path == '\0'
-               ? node_of(mem_of(sys), dir)
+               ? mem_node_of(mem_of(sys), dir)
                : find(mem_of(sys), dir, path,
                       (flags & AT_SYMLINK_NOFOLLOW) != 0 ? O_NOFOLLOW : 0, 0,
                       &w);
@@ -261,7 +349,7 @@ static int mem_fstatfs(const struct lv_sys *sys, int fd, struct statfs *st) {
   st->f_type = 0xEF53;
   st->f_bsize = st->f_frsize = 4096;
   st->f_blocks = st->f_bfree = st->f_bavail = 1 << 30;
-  return node_of(mem_of(sys), fd) < 0 ? -1 : 0;
+  return mem_node_of(mem_of(sys), fd) < 0 ? -1 : 0;
 }
 
 static ssize_t mem_readlinkat(const struct lv_sys *sys, int dir,
@@ -271,12 +359,12 @@ static ssize_t mem_readlinkat(const struct lv_sys *sys, int dir,
   size_t n = 0;
   (void)dir;
   if (sscanf(path, "/proc/self/fd/%d", &fd) != 1)
-    return fails(ENOENT);
-  node = node_of(mem_of(sys), fd);
+    return mem_fails(ENOENT);
+  node = mem_node_of(mem_of(sys), fd);
   if (node < 0)
     return -1;
-  n = strlen(nodes[node].path);
-  memcpy(buf, nodes[node].path, n < size ? n : size);
+  n = strlen(path_of(mem_of(sys), node));
+  memcpy(buf, path_of(mem_of(sys), node), n < size ? n : size);
   return (ssize_t)(n < size ? n : size);
 }
 
@@ -295,16 +383,17 @@ static ssize_t mem_getdents(const struct lv_sys *sys, int fd, void *buf,
                             size_t size) {
   struct mem *mem = mem_of(sys);
   struct dirent64 *entry = buf;
-  int folder = node_of(mem, fd);
-  size_t n = folder < 0 ? 0 : strlen(nodes[folder].path);
+  int folder = mem_node_of(mem, fd);
+  size_t n = folder < 0 ? 0 : strlen(path_of(mem, folder));
   if (folder < 0 || size < sizeof *entry)
-    return folder < 0 ? -1 : fails(EINVAL);
+    return folder < 0 ? -1 : mem_fails(EINVAL);
   n -= n == 1; /* the root ends in a slash of its own */
-  for (unsigned *at = &mem->listed[fd - FD_FIRST]; *at < NODES; (*at)++) {
-    const char *path = nodes[*at].path;
-    if (strncmp(path, nodes[folder].path, n) != 0 || path[n] != '/' ||
+  for (unsigned *at = &mem->listed[fd - FD_FIRST];
+       *at < (unsigned)node_count(mem); (*at)++) {
+    const char *path = path_of(mem, (int)*at);
+    if (strncmp(path, path_of(mem, folder), n) != 0 || path[n] != '/' ||
         path[n + 1] == '\0' || strchr(path + n + 1, '/') != NULL ||
-        lookup(mem, path) < 0)
+        mem_lookup(mem, path) < 0)
       continue;
     (*at)++;
     memset(entry, 0, sizeof *entry);
@@ -331,6 +420,8 @@ static void copy_out(const struct mem_file *file, uint64_t offset,
   memset(buf, file->hole, n);
   for (size_t i = 0; i < file->count; i++)
     overlay(&file->segments[i], offset, buf, n);
+  if (file->written != NULL)
+    mem_written_out(file, offset, buf, n);
 }
 
 bool mem_peek(const struct mem_file *file, uint64_t offset, void *buf,
@@ -361,7 +452,7 @@ static void shrink(struct mem *mem) {
 static ssize_t mem_pread(const struct lv_sys *sys, int fd, void *buf,
                          size_t n, off_t offset) {
   struct mem *mem = mem_of(sys);
-  int node = node_of(mem, fd);
+  int node = mem_node_of(mem, fd);
   const struct mem_file *file = NULL;
   uint64_t at = (uint64_t)offset;
   if (++mem->preads == mem->shrink_at)
@@ -369,10 +460,14 @@ static ssize_t mem_pread(const struct lv_sys *sys, int fd, void *buf,
   if (node < 0)
     return -1;
   if (offset < 0)
-    return fails(EINVAL);
-  if (nodes[node].file < 0)
-    return fails(EISDIR);
-  file = &mem->files[nodes[node].file];
+    return mem_fails(EINVAL);
+  file = mem_file_of(mem, node);
+  if (file == NULL)
+    return mem_fails(EISDIR);
+  if (mem->read_limit != 0 && mem->bytes_read > mem->read_limit) {
+    mem->limited = true;
+    return mem_fails(EIO);
+  }
   if (at >= file->length)
     return 0;
   if (n > file->length - at)
@@ -386,18 +481,22 @@ static ssize_t mem_pread(const struct lv_sys *sys, int fd, void *buf,
 static off_t mem_lseek(const struct lv_sys *sys, int fd, off_t offset,
                        int whence) {
   struct mem *mem = mem_of(sys);
-  int node = node_of(mem, fd);
+  int node = mem_node_of(mem, fd);
   const struct mem_file *file = NULL;
   uint64_t at = (uint64_t)offset;
   uint64_t best = 0;
-  if (node < 0 || nodes[node].file < 0)
-    return fails(EBADF);
-  file = &mem->files[nodes[node].file];
+  file = mem_file_of(mem, node);
+  if (file == NULL)
+    return mem_fails(EBADF);
+  if (whence == SEEK_SET) /* which asks for the volume's limit */
+    return at <= MEM_LENGTH_MAX ? offset : mem_fails(EINVAL);
   if (whence != SEEK_DATA && whence != SEEK_HOLE)
-    return fails(EINVAL);
+    return mem_fails(EINVAL);
   if (offset < 0 || at >= file->length)
-    return fails(ENXIO);
+    return mem_fails(ENXIO);
   best = file->length;
+  if (file->written != NULL && file->written->count > 0) /* all is data */
+    return whence == SEEK_DATA ? offset : (off_t)best;
   for (size_t i = 0; whence == SEEK_DATA && i < file->count; i++) {
     const struct mem_segment *s = &file->segments[i];
     if (s->offset + s->n > at && (s->offset > at ? s->offset : at) < best)
@@ -412,17 +511,17 @@ static off_t mem_lseek(const struct lv_sys *sys, int fd, off_t offset,
   }
   if (whence == SEEK_HOLE)
     return (off_t)(at < file->length ? at : file->length);
-  return best < file->length ? (off_t)best : fails(ENXIO);
+  return best < file->length ? (off_t)best : mem_fails(ENXIO);
 }
 
 static int mem_getlk(const struct lv_sys *sys, int fd, struct flock *lock) {
   lock->l_type = F_UNLCK;
-  return node_of(mem_of(sys), fd) < 0 ? -1 : 0;
+  return mem_node_of(mem_of(sys), fd) < 0 ? -1 : 0;
 }
 
 static int mem_setlk(const struct lv_sys *sys, int fd, struct flock *lock) {
   (void)lock;
-  return node_of(mem_of(sys), fd) < 0 ? -1 : 0;
+  return mem_node_of(mem_of(sys), fd) < 0 ? -1 : 0;
 }
 
 static int mem_getrlimit(const struct lv_sys *sys, int what,
@@ -461,6 +560,7 @@ void mem_init(struct mem *mem) {
                               .getrlimit = mem_getrlimit,
                               .monotonic = mem_monotonic,
                               .now = mem_now}};
+  mem_calls(&mem->sys);
   for (int i = 0; i < MEM_FDS; i++)
     mem->fds[i] = -1;
 }
@@ -473,9 +573,7 @@ unsigned mem_open(const struct mem *mem) {
 }
 
 const struct mem_file *mem_at(const struct mem *mem, const char *path) {
-  int node = lookup(mem, path);
-  return node < 0 || nodes[node].file < 0 ? NULL
-                                          : &mem->files[nodes[node].file];
+  return mem_file_of((struct mem *)(uintptr_t)mem, mem_lookup(mem, path));
 }
 
 /* ---- inputs ---------------------------------------------------------- */
@@ -515,7 +613,9 @@ void mem_decode(struct mem *mem, uint8_t *bytes, size_t n, uint8_t *flags) {
   struct input in = {.at = bytes, .left = n};
   size_t count = 0;
   *flags = (uint8_t)take(&in, 1);
-  count = (size_t)take(&in, 1) % (MEM_FILES + 1);
+  count = (size_t)take(&in, 1);
+  mem->room = (unsigned)count >> 3;
+  count = (count & 7) % (MEM_FILES + 1);
   mem->outside = (*flags & MEM_OUTSIDE) != 0;
   mem->no_openat2 = (*flags & MEM_WALK) != 0;
   for (mem->count = 0; mem->count < count && in.left > 0; mem->count++)
@@ -532,7 +632,7 @@ static size_t put(uint8_t *out, size_t room, size_t at, uint64_t value,
 size_t mem_encode(const struct mem *mem, uint8_t flags, uint8_t *out,
                   size_t room) {
   size_t at = put(out, room, 0, flags, 1);
-  at = put(out, room, at, mem->count, 1);
+  at = put(out, room, at, mem->count | (uint64_t)mem->room << 3, 1);
   for (size_t i = 0; i < mem->count; i++) {
     const struct mem_file *file = &mem->files[i];
     at = put(out, room, at, file->length, 8);

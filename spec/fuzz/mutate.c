@@ -4,6 +4,7 @@
  */
 #include "mutate.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "forge.h"
@@ -251,11 +252,50 @@ static void change_segment(struct work *w) {
   }
 }
 
+/* A field of the note beside the leaf, or a note where there was none: of any
+ * verb, with old bytes over what counts. */
+static void change_note(struct work *w) {
+  static const struct {
+    unsigned at, n;
+  } fields[] = {{12, 4}, {16, 8}, {32, 8},  {48, 8},  {60, 4}, {64, 8},
+                {72, 8}, {88, 8}, {128, 8}, {136, 4}, {660, 8}};
+  struct mem_file *note = &w->mem.files[MEM_NOTE];
+  const struct mem_file *leaf = &w->mem.files[0];
+  unsigned f = below(w, COUNT(fields));
+  if (w->mem.count <= MEM_NOTE) {
+    struct forge_note what = {.verb = 1 + below(w, 5),
+                              .other = (uint8_t)(1 + below(w, 3)),
+                              .pieces = below(w, 3),
+                              .turned = below(w, 2) != 0,
+                              .at = {512 * (uint64_t)below(w, 8)}};
+    size_t n = 0;
+    uint8_t *bytes = NULL;
+    if (below(w, 4) != 0)
+      return;
+    what.at[1] = what.at[0] + 512 * (uint64_t)(1 + below(w, 8));
+    bytes = forge_note(leaf, &what, &n);
+    if (n <= sizeof w->extra - w->extra_used) {
+      *note = (struct mem_file){.length = n};
+      force(w, note, 0, bytes, n);
+      w->mem.count = MEM_FILES;
+      forge_repair(note);
+    }
+    free(bytes);
+    return;
+  }
+  if (fields[f].at + fields[f].n < note->length)
+    force_number(w, note, fields[f].at, fields[f].n,
+                 f == 8 || f == 10 ? 512 * (uint64_t)below(w, 16)
+                                   : boundary(w, leaf, fields[f].n));
+  if (below(w, 4) != 0)
+    forge_repair(note);
+}
+
 static void change(struct work *w) {
   static void (*const changes[])(struct work *) = {
     change_bytes, change_bytes, change_bytes, change_field, change_field,
     change_field, change_table, change_table, change_text,  change_text,
-    change_link,  change_length, change_segment};
+    change_link,  change_length, change_segment, change_note};
   changes[below(w, COUNT(changes))](w);
 }
 
@@ -285,8 +325,10 @@ size_t mutate_image(uint8_t *bytes, size_t n, size_t room, uint32_t seed,
     return plain(bytes, n, room);
   for (unsigned i = 1 + below(&work, 4); i > 0; i--)
     change(&work);
-  if (below(&work, 8) == 0)
+  if (below(&work, 6) == 0)
     flags ^= (uint8_t)(1u << below(&work, 8));
+  if (below(&work, 16) == 0)
+    work.mem.room = below(&work, 2) ? 0 : below(&work, 32);
   if (below(&work, 2))
     for (size_t i = 0; i < work.mem.count; i++)
       forge_repair(&work.mem.files[i]);
@@ -310,8 +352,8 @@ size_t mutate_cross(const uint8_t *a, size_t an, const uint8_t *b, size_t bn,
   if (other.count == 0)
     return 0;
   from = below(&work, other.count);
-  to = below(&work, work.mem.count < MEM_FILES ? work.mem.count + 1
-                                               : MEM_FILES);
+  to = below(&work, work.mem.count < MEM_DISKS ? work.mem.count + 1
+                                               : MEM_DISKS);
   work.mem.files[to] = other.files[from];
   if (to == work.mem.count)
     work.mem.count++;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "examine.h"
 #include "forge.h"
 #include "targets.h"
 
@@ -30,15 +31,20 @@ static void save(const char *target, const char *name, const void *bytes,
   }
 }
 
-static void save_image(const struct mem *mem, uint8_t flags,
-                       const char *name) {
+static void save_image_in(const char *target, const struct mem *mem,
+                          uint8_t flags, const char *name) {
   static uint8_t out[INPUT_MAX];
   size_t n = mem_encode(mem, flags, out, sizeof out);
   if (n == 0) {
     fprintf(stderr, "%s is too large\n", name);
     exit(1);
   }
-  save("image", name, out, n);
+  save(target, name, out, n);
+}
+
+static void save_image(const struct mem *mem, uint8_t flags,
+                       const char *name) {
+  save_image_in("image", mem, flags, name);
 }
 
 /* Zeros need no segment; a run of ones is what most BATs are. */
@@ -51,6 +57,26 @@ static void add(struct mem_file *file, const uint8_t *bytes, uint64_t offset,
   file->segments[file->count] =
     (struct mem_segment){.offset = offset, .n = n, .bytes = malloc(n)};
   memcpy(file->segments[file->count++].bytes, bytes, n);
+}
+
+/* The same file in segments without the zeros; what is long and one value is
+ * left out, but for its first sector. */
+static void thin(struct mem_file *to, const struct mem_file *from) {
+  *to = (struct mem_file){.length = from->length};
+  for (size_t k = 0; k < from->count; k++) {
+    const struct mem_segment *s = &from->segments[k];
+    size_t begin = 0;
+    for (size_t at = 0; at < s->n; at += 512) {
+      size_t n = s->n - at < 512 ? s->n - at : 512;
+      bool zero = s->bytes[at] == 0 &&
+                  memcmp(s->bytes + at, s->bytes + at + 1, n - 1) == 0;
+      if (!zero)
+        continue;
+      add(to, s->bytes + begin, s->offset + begin, at - begin);
+      begin = at + n;
+    }
+    add(to, s->bytes + begin, s->offset + begin, s->n - begin);
+  }
 }
 
 static void add_forged(struct mem_file *file, const struct forge *what) {
@@ -86,6 +112,31 @@ static void forged(void) {
     snprintf(name, sizeof name, "more-%u", i);
     save_image(&mem, MEM_DATA, name);
   }
+}
+
+/* Disks that verbs can do something to, and each verb, twice with a note. */
+static void changed(void) {
+  struct mem mem;
+  struct mem sparse;
+  char name[32];
+  for (unsigned verb = 0; verb < CHANGE_VERBS; verb++)
+    for (unsigned i = 0; i < 2; i++) {
+      unsigned seed = (verb + 2 * i) % FORGE_SEEDS;
+      struct forge_note note = {
+        .verb = 1 + verb % 5, .other = 1, .pieces = i == 0 ? 0 : 2};
+      forge_large(&mem, seed);
+      note.at[1] = 2048;
+      if (i == 1)
+        forge_add_note(&mem, &note);
+      mem_init(&sparse);
+      sparse.count = mem.count;
+      for (size_t k = 0; k < mem.count; k++)
+        thin(&sparse.files[k], &mem.files[k]);
+      snprintf(name, sizeof name, "%02u-%u", verb, seed);
+      save_image_in("change", &sparse,
+                    (uint8_t)(MEM_CHAIN | verb * MEM_PROFILE), name);
+      forge_free(&mem);
+    }
 }
 
 /* A parent outside, by each way to say so. */
@@ -164,6 +215,29 @@ static void texts(void) {
   save("codec", "paths", "\6/a/b//./c/a/b/../d/e.vhd", 25);
 }
 
+static void save_text(const char *name, unsigned how, const char *text) {
+  uint8_t out[256] = {(uint8_t)how};
+  size_t n = strlen(text);
+  memcpy(out + 1, text, n);
+  save("paths", name, out, n + 1);
+}
+
+static void paths(void) {
+  static const char *const some[] = {
+    "C:\\sub\\..\\base.vhd",  "\\\\SRV\\Share\\SUB\\new.vhd",
+    "d:new.vhd",              "new\\disk.vhd",
+    "/d/new/disk.vhd",        "\\\\?\\C:\\new.vhd",
+    "C:\\away\\secret.vhd",   "C:\\gr\xC3\xB6\xC3\x9F.vhd"};
+  char name[32];
+  for (unsigned i = 0; i < sizeof some / sizeof some[0]; i++)
+    for (unsigned how = 0; how < 6; how++) {
+      snprintf(name, sizeof name, "%u-%u", i, how);
+      save_text(name, how, some[i]);
+    }
+  save("fat", "16", "\0\0\0\0\x40\0\0\x30\0\0\0uuuuuDATEN", 21);
+  save("fat", "32", "\1\0\0\x40\0\0\0\x30\0\0\0uuuuu", 16);
+}
+
 int main(int argc, char **argv) {
   if (argc < 2)
     return 2;
@@ -171,6 +245,8 @@ int main(int argc, char **argv) {
   forged();
   outside();
   texts();
+  changed();
+  paths();
   for (int i = 2; i < argc; i++)
     real(argv[i]);
   return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The targets: four that read images, one for texts and structures.
+ * The targets: five of images, one for texts and structures, one for paths,
+ * one for formatted disks.
  */
 #include "targets.h"
 
@@ -20,7 +21,10 @@ const struct target targets[] = {
   {"chain", true, EXAM_CHAIN},
   {"read", true, EXAM_READ | EXAM_INFO},
   {"check", true, EXAM_CHECK | EXAM_READ},
+  {"change", true, EXAM_CHANGE},
   {"codec", false, 0},
+  {"paths", false, 0},
+  {"fat", false, 0},
 };
 const size_t target_count = sizeof targets / sizeof targets[0];
 
@@ -245,20 +249,27 @@ const char *target_run(const struct target *target, const uint8_t *bytes,
                        size_t n) {
   static uint8_t copy[INPUT_MAX];
   uint8_t flags = 0;
-  if (!target->is_image)
+  if (strcmp(target->name, "codec") == 0)
     return run_codec(bytes, n);
+  if (strcmp(target->name, "fat") == 0)
+    return fuzz_fat(bytes, n);
   if (exam == NULL) {
     exam = calloc(1, sizeof *exam);
     if (exam == NULL || !exam_init(exam))
       abort();
   }
+  if (!target->is_image)
+    return fuzz_paths(exam, bytes, n);
   n = n < sizeof copy ? n : sizeof copy;
   memcpy(copy, bytes, n);
   mem_init(&exam->mem);
   mem_decode(&exam->mem, copy, n, &flags);
   if (is_dear(&exam->mem))
     return NULL;
-  examine(exam, target->what, flags);
+  if (target->what == EXAM_CHANGE)
+    examine_change(exam, flags);
+  else
+    examine(exam, target->what, flags);
   return exam->wrong[0] != '\0' ? exam->wrong : NULL;
 }
 

@@ -22,6 +22,11 @@ extern const size_t target_count;
 
 const struct target *target_named(const char *name);
 
+/* The targets that take plain bytes. */
+struct exam;
+const char *fuzz_paths(struct exam *exam, const uint8_t *bytes, size_t n);
+const char *fuzz_fat(const uint8_t *bytes, size_t n);
+
 /* NULL: all held; else what did not, valid until the next call. */
 const char *target_run(const struct target *target, const uint8_t *bytes,
                        size_t n);

@@ -3,6 +3,7 @@
 -- A folder in which one scenario (changes.lua) is tried again and again: what
 -- it does when nothing disturbs it, and the files as they were before.
 
+local creations = require "spec.support.creations"
 local powerloss = require "spec.support.powerloss"
 local promise = require "spec.support.promise"
 local support = require "spec.support"
@@ -11,15 +12,6 @@ local test = require "lvhdtest"
 local bench = {}
 bench.__index = bench
 
--- Memory where there is some: thousands of small folders are built.
-local function scratch()
-  if test.stat("/dev/shm") then
-    return (support.run("mktemp -d -p /dev/shm lvhd-spec.XXXXXX")
-      :gsub("\n", ""))
-  end
-  return support.tmpdir()
-end
-
 local function prepare(self, scenario)
   local work = self.dir .. "/work"
   self.found = self.dir .. "/found"
@@ -27,9 +19,10 @@ local function prepare(self, scenario)
   assert(test.mkdir(self.found))
   self.what = scenario.make(work)
   promise.remember(self.what, work)
+  self.what.temporary = self.way and self.way.temporary
   self.record = powerloss.record(work, function(engine, mark)
     scenario.act(engine, work, mark)
-  end)
+  end, self.way and creations.system(self.way))
   if self.record.error then
     error(scenario.name .. ": " .. tostring(self.record.error), 0)
   end
@@ -38,8 +31,10 @@ end
 
 ---Runs use(bench) with: scenario, what, record (undisturbed), found (a folder
 ---of its own, empty).
-function bench.with(scenario, use)
-  local self = setmetatable({ scenario = scenario, dir = scratch() }, bench)
+---@param way table? of creations.ways: how notes get their names
+function bench.with(scenario, use, way)
+  local self = setmetatable({ scenario = scenario, way = way,
+    dir = powerloss.scratch() }, bench)
   local ok, err = pcall(prepare, self, scenario)
   if ok then
     ok, err = pcall(use, self)

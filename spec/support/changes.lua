@@ -19,8 +19,9 @@
 --     what.forgives    calls whose failure may go unreported
 --     what.shows_footer    a program that knows no note may read a footer where
 --                      zeros belong, while the work is half done
+--   scenario.large     takes a second and hundreds of megabytes to judge
 --   scenario.start(engine, dir) -> task    the work, where it is one verb
---   scenario.act(engine, dir, mark)        the work, done
+--   scenario.act(engine, dir, mark)        the work, done; its info
 
 local vhdread = require "spec.support.vhdread"
 local vhdwrite = require "spec.support.vhdwrite"
@@ -36,7 +37,7 @@ local changes = {}
 local function scenario(name, o)
   o.name = name
   o.act = o.act or function(engine, dir)
-    o.start(engine, dir):wait()
+    return o.start(engine, dir):wait()
   end
   changes[#changes + 1] = o
 end
@@ -79,8 +80,10 @@ end
 local function writing(list)
   return function(engine, dir, mark)
     local disk = engine:open(dir .. "/leaf.vhd", { write = true })
+    local info
     local ok, err = pcall(function()
       local n = 0
+      info = disk:info()
       for _, w in ipairs(list) do
         if w then
           n = n + 1
@@ -98,6 +101,7 @@ local function writing(list)
     if not ok then
       error(err, 0)
     end
+    return info
   end
 end
 
@@ -351,7 +355,7 @@ same_scenario("compact: differencing", { start = compacting,
 -- ---- resize ---------------------------------------------------------------
 
 local function resize_scenario(name, o)
-  scenario("resize: " .. name, { slow = o.slow,
+  scenario("resize: " .. name, { slow = o.slow, large = o.large,
     start = function(engine, dir)
       return engine:resize(dir .. "/leaf.vhd", o.to)
     end,
@@ -382,6 +386,7 @@ resize_scenario("dynamic, grow in the BAT's padding", { to = 5 * MiB,
 resize_scenario("dynamic, grow the BAT over blocks", { to = 5 * MiB,
   make = sized({ size = 4 * MiB, block_size = 32 * KiB }, { 127, 5, 0 }) })
 resize_scenario("dynamic, grow the BAT far", { to = 64 * MiB, slow = true,
+  large = true,
   make = sized({ size = 4 * MiB, block_size = 4 * KiB }, { 127, 5, 0, 900 },
     { 17, 18 }) })
 resize_scenario("dynamic, grow inside the last block", { slow = true,

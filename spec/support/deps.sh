@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# deps.sh demo|test|lint|valgrind|all: makes sure that what a make target
+# deps.sh demo|test|lint|valgrind|fuzz|all: makes sure that what a make target
 # needs is there.  Looks for commands and headers first; only what is missing
 # is installed, with apt-get, as root or through a sudo that asks nothing.
 # Anywhere else it names the packages and stops.  Knows Debian's names.
@@ -51,6 +51,8 @@ tests() {
   need mtools has mcopy
   need dosfstools has mkfs.vfat
   need xfsprogs has mkfs.xfs
+  need btrfs-progs has mkfs.btrfs
+  need ntfs-3g has ntfs-3g
   need strace has strace
   need util-linux has setarch
   need util-linux has unshare
@@ -61,6 +63,10 @@ lint() {
   need clang has clang
   need cppcheck has cppcheck
 }
+fuzz() {
+  need clang has clang
+  need llvm has llvm-cov
+}
 
 build
 case $what in
@@ -68,13 +74,14 @@ case $what in
   test) tests ;;
   lint) lint ;;
   valgrind) need valgrind has valgrind ;;
+  fuzz) fuzz ;;
   all)
     tests
     lint
     need valgrind has valgrind
     ;;
   *)
-    echo "usage: deps.sh demo|test|lint|valgrind|all" >&2
+    echo "usage: deps.sh demo|test|lint|valgrind|fuzz|all" >&2
     exit 2
     ;;
 esac

@@ -89,8 +89,11 @@ function support.threads()
   return require("lvhdtest").threads()
 end
 
+---Where to look at processes: /proc, unless it is hidden (spec/c/without.c).
+support.proc = os.getenv("LVHD_PROC") or "/proc"
+
 function support.pid()
-  local file = assert(io.open("/proc/self/stat"))
+  local file = assert(io.open(support.proc .. "/self/stat"))
   local pid = file:read("n")
   file:close()
   return math.tointeger(pid)
@@ -98,6 +101,17 @@ end
 
 function support.is_root()
   return support.run("id -u") == "0\n"
+end
+
+---Whether files in the folder can be locked: an old kernel knows no locks of
+---open files (spec/c/without.c), and then nobody is told of others.
+function support.locks(folder)
+  local test = require "lvhdtest"
+  local path = folder .. "/lock-probe"
+  support.write(path, "")
+  local fd = test.lock(path, "read", 0, 1)
+  os.remove(path)
+  return fd ~= nil and test.close(fd)
 end
 
 ---The word is a command here.

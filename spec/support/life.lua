@@ -59,7 +59,10 @@ function life.command(folder, text, ...)
   return table.concat(words, " ")
 end
 
----Runs a Lua program in a process of its own, for at most 60 seconds.
+-- How long a program may take.
+life.seconds = 60
+
+---Runs a Lua program in a process of its own, for at most so long.
 ---@param text string
 ---@param ... string|integer arguments
 ---@return { code: integer, out: string, err: string } result a code above
@@ -67,8 +70,8 @@ end
 function life.lua(text, ...)
   local folder = support.tmpdir()
   local command = life.command(folder, text, ...)
-  local _, code = support.sh(("timeout -k 5 60 %s >%s/out 2>%s/err; echo $?")
-    :format(command, q(folder), q(folder)))
+  local _, code = support.sh(("timeout -k 5 %d %s >%s/out 2>%s/err; echo $?")
+    :format(life.seconds, command, q(folder), q(folder)))
   return {
     -- a shell may say "Killed" first
     code = math.tointeger(tonumber(code:match("(%d+)%s*$"))),

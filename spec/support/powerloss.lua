@@ -12,12 +12,13 @@
 --     them in any order.  A change of length goes with the write or truncation
 --     that made it; what lies between is zeros.
 --   * A write may be torn between two sectors of 512 bytes.
---   * A time that was set is there after fsync or syncfs, not after fdatasync;
---     before, it may be there or not.  The same holds for the time that a write
---     gives the file.
---   * Names (made, changed, removed) are there once fsync of their folder, or
---     syncfs, came back.  Those since then are there up to some point: they
---     happen in order, independent of the data.
+--   * A time or a mode that was set is there after fsync or syncfs, not after
+--     fdatasync; before, it may be there or not.  The same holds for the time
+--     that a write gives the file.
+--   * Names (made, changed, removed; of folders too) are there once fsync of
+--     their folder, or syncfs, came back.  Those since then may each be there
+--     or not, independent of the data.  What lies in a folder that is not there
+--     is not there either.
 --   * More is not granted: neither that a name comes with the data of its file,
 --     nor that fsync of a file brings its name.
 
@@ -30,14 +31,17 @@ local vhdwrite = require "spec.support.vhdwrite"
 local powerloss = {}
 
 local SECTOR <const> = 512
--- So many writes that wait are tried in every combination.
+-- So many events that wait are tried in every combination.
 local ALL <const> = 12
 -- The time of a file that nobody gave one.
 local NEW <const> = 1900000000 * 1000000000
 
 local DATA <const> = { write = true, zero = true, truncate = true,
-  touch = true }
-local NAMES <const> = { name = true, rename = true, unname = true }
+  touch = true, mode = true }
+local NAMES <const> = { name = true, rename = true, unname = true,
+  mkdir = true, rmdir = true }
+-- What is lost with fdatasync.
+local ATTRIBUTE <const> = { touch = true, mode = true }
 local BARRIER <const> = { sync = true, datasync = true, folder = true,
   syncfs = true }
 
@@ -45,6 +49,7 @@ local BARRIER <const> = { sync = true, datasync = true, folder = true,
 ---@field dir string
 ---@field events table[] what happened, paths made relative
 ---@field base table<string, { bytes: string, mtime: integer }> the files before
+---@field folders string[] below it, before
 ---@field final string[] the names after
 ---@field error any what the act raised
 local record = {}
@@ -52,20 +57,36 @@ record.__index = record
 
 -- ---- recording ------------------------------------------------------------
 
----The names in a folder, sorted.
+local function walk_names(list, dir, prefix)
+  for _, name in ipairs(crashtest.list(dir)) do
+    list[#list + 1] = prefix .. name
+    if test.stat(dir .. "/" .. name).type == "folder" then
+      walk_names(list, dir .. "/" .. name, prefix .. name .. "/")
+    end
+  end
+end
+
+---The names in and below a folder, sorted.
 function powerloss.names(dir)
-  local list = crashtest.list(dir)
+  local list = {}
+  walk_names(list, dir, "")
   table.sort(list)
   return list
 end
 
 local function snapshot(dir)
-  local base = {}
+  local base, folders = {}, {}
   for _, name in ipairs(powerloss.names(dir)) do
     local path = dir .. "/" .. name
-    base[name] = { bytes = support.read(path), mtime = test.stat(path).mtime }
+    local st = test.stat(path)
+    if st.type == "folder" then
+      folders[#folders + 1] = name
+    else
+      base[name] = { bytes = support.read(path), mtime = st.mtime,
+        mode = st.mode }
+    end
   end
-  return base
+  return base, folders
 end
 
 local function relative(dir, path)
@@ -80,11 +101,15 @@ end
 ---@param dir string
 ---@param act fun(engine: lvhd.Engine, mark: fun(text: string))
 ---@param system any? the table of calls below the recorder
+---@param pretend boolean? the volume is one that is flushed whole
 ---@return powerloss.Record
-function powerloss.record(dir, act, system)
+function powerloss.record(dir, act, system, pretend)
   local rec = crashtest.recorder(system and system:pointer())
-  local self = setmetatable({ dir = dir, rec = rec, base = snapshot(dir) },
-    record)
+  local self = setmetatable({ dir = dir, rec = rec }, record)
+  self.base, self.folders = snapshot(dir)
+  if pretend then
+    rec:pretend()
+  end
   local engine = lvhd.engine{ threads = 1, system = rec:pointer() }
   rec:record(true)
   local ok, err = pcall(act, engine, function(text) rec:mark(text) end)
@@ -151,7 +176,7 @@ end
 local function barrier(self, walk, e)
   walk.wait = settle(self.events, walk.wait, walk.sure, function(w)
     return e.op == "syncfs" or w.file == e.file
-      and (e.op == "sync" or e.op == "datasync" and w.op ~= "touch")
+      and (e.op == "sync" or e.op == "datasync" and not ATTRIBUTE[w.op])
   end)
   walk.wait_names = settle(self.events, walk.wait_names, walk.sure_names,
     function(w)
@@ -167,11 +192,11 @@ local function sorted(a, b, from, to)
   return list
 end
 
--- One more state, unless it is there: `bits` tells which of the waiting data
--- events are there, `names` how many of the waiting names.
+-- One more state, unless it is there: which of the waiting data events are
+-- there, and which of the waiting names.
 local function add(out, walk, at, done, chosen, names, torn)
   local picks = sorted(walk.sure, chosen, 1, #chosen)
-  local named = sorted(walk.sure_names, walk.wait_names, 1, names)
+  local named = sorted(walk.sure_names, names, 1, #names)
   local key = table.concat(picks, ",") .. "/" .. table.concat(named, ",")
     .. "/" .. tostring(done) .. out.flushed
     .. (torn and ("/%d:%d"):format(torn[1], torn[2]) or "")
@@ -200,7 +225,7 @@ local function in_order(out, walk, at, done)
   for k = 0, #times do
     local last = times[k] or 0
     local function happened(i) return i <= last end
-    local names = #subset(walk.wait_names, function(i)
+    local names = subset(walk.wait_names, function(i)
       return happened(walk.wait_names[i])
     end)
     add(out, walk, at, done, subset(walk.wait, function(i)
@@ -220,12 +245,41 @@ local function single_drops(out, walk, at, done, names)
   end
 end
 
+local function by_bits(list, bits)
+  return subset(list, function(i)
+    return bits >> (i - 1) & 1 == 1
+  end)
+end
+
 local function every_subset(out, walk, at, done, names)
   for bits = 0, (1 << #walk.wait) - 1 do
-    add(out, walk, at, done, subset(walk.wait, function(i)
-      return bits >> (i - 1) & 1 == 1
-    end), names)
+    add(out, walk, at, done, by_bits(walk.wait, bits), names)
   end
+end
+
+-- The waiting names that are there: any of them; where those are too many, the
+-- first so many, all but one, or one alone.
+local function name_sets(out, walk)
+  local list, n = walk.wait_names, #walk.wait_names
+  local sets = {}
+  if #walk.wait + n <= (out.opts.all or ALL) then
+    for bits = 0, (1 << n) - 1 do
+      sets[#sets + 1] = by_bits(list, bits)
+    end
+    return sets
+  end
+  for k = 0, n do
+    sets[#sets + 1] = table.move(list, 1, k, 1, {})
+  end
+  for k = 1, n do
+    sets[#sets + 1] = { list[k] }
+    sets[#sets + 1] = subset(list, function(i) return i ~= k end)
+  end
+  return sets
+end
+
+local function random_names(out, walk)
+  return subset(walk.wait_names, function() return out.random.chance(50) end)
 end
 
 local function random_subsets(out, walk, at, done, count)
@@ -234,24 +288,28 @@ local function random_subsets(out, walk, at, done, count)
     local percent = random.pick{ 20, 50, 80 }
     add(out, walk, at, done, subset(walk.wait, function()
       return random.chance(percent)
-    end), random.below(#walk.wait_names + 1))
+    end), random_names(out, walk))
   end
 end
 
--- One write is cut between two sectors; those before it are there, or any.
+-- One write is cut between two sectors, at each border where those are few;
+-- those before it are there, or any.
 local function torn_writes(self, out, walk, at, done, count)
   local random = out.random
   for _, index in ipairs(walk.wait) do
     local e = self.events[index]
     local first = SECTOR - e.offset % SECTOR
     local cuts = (e.length - first + SECTOR - 1) // SECTOR
-    for n = 1, e.op == "write" and cuts > 0 and count or 0 do
-      local bytes = first + SECTOR * random.below(cuts)
+    local every = 2 * cuts <= count
+    for n = 1, e.op == "write" and (every and 2 * cuts or cuts > 0 and count)
+      or 0 do
+      local bytes = first + SECTOR * (every and (n - 1) // 2
+        or random.below(cuts))
       add(out, walk, at, done, subset(walk.wait, function(i)
         local w = walk.wait[i]
         return w == index or (n % 2 == 1 and w < index)
           or (n % 2 == 0 and random.chance(50))
-      end), random.below(#walk.wait_names + 1), { index, bytes })
+      end), random_names(out, walk), { index, bytes })
     end
   end
 end
@@ -262,7 +320,7 @@ local function cut(self, out, walk, at, done)
     return
   end
   in_order(out, walk, at, done)
-  for names = 0, #walk.wait_names do
+  for _, names in ipairs(name_sets(out, walk)) do
     if #walk.wait <= (opts.all or ALL) then
       every_subset(out, walk, at, done, names)
     else
@@ -307,10 +365,54 @@ function record:states(opts)
   return out
 end
 
+-- ---- the judge's own test -------------------------------------------------
+
+---The flushes of the record that make something durable: without the others
+---the states would be the same.
+---@return integer[] events
+function record:flushes()
+  local walk, list = new_walk(), {}
+  for i, e in ipairs(self.events) do
+    if BARRIER[e.op] then
+      local before = #walk.wait + #walk.wait_names
+      barrier(self, walk, e)
+      if #walk.wait + #walk.wait_names < before then
+        list[#list + 1] = i
+      end
+    elseif DATA[e.op] then
+      walk.wait[#walk.wait + 1] = i
+    elseif NAMES[e.op] then
+      walk.wait_names[#walk.wait_names + 1] = i
+    end
+  end
+  return list
+end
+
+---Calls use() as if that flush had never been.
+---@param flush integer|true event; true: all of them
+function record:without(flush, use)
+  local saved = {}
+  for i, e in ipairs(self.events) do
+    saved[i] = e.op
+    if BARRIER[e.op] and (flush == true or flush == i) then
+      e.op = "nothing"
+    end
+  end
+  local ok, err = pcall(use)
+  for i, e in ipairs(self.events) do
+    e.op = saved[i]
+  end
+  if not ok then
+    error(err, 0)
+  end
+end
+
 -- ---- building -------------------------------------------------------------
 
+local FOLDER <const> = "folder/" -- no file has such a name
+
 -- Which file each name is: the number of a recorded one, or the name that an
--- untouched one had.
+-- untouched one had, or FOLDER.
 local function named(self, state)
   local names, number = {}, {}
   for i, path in ipairs(self.files) do
@@ -321,12 +423,17 @@ local function named(self, state)
   for name in pairs(self.base) do
     names[name] = number[name] or name
   end
+  for _, name in ipairs(self.folders) do
+    names[name] = FOLDER
+  end
   for _, i in ipairs(state.names) do
     local e = self.events[i]
     if e.op == "name" then
       names[e.path] = e.file
     elseif e.op == "rename" then
       names[e.to], names[e.path] = e.file, nil
+    elseif e.op == "mkdir" then
+      names[e.path] = FOLDER
     else
       names[e.path] = nil
     end
@@ -334,9 +441,9 @@ local function named(self, state)
   return names
 end
 
--- What happened to one file: the list for rec:apply, and its time.  At fsync
--- the time is the real one; since then, where writes bring theirs.
-local function history(self, state, file, mtime)
+-- What happened to one file: the list for rec:apply, its time, its mode.  At
+-- fsync the time is the real one; since then, where writes bring theirs.
+local function history(self, state, file, mtime, mode)
   local list, there, real = {}, {}, mtime
   for _, i in ipairs(state.picks) do
     there[i] = true
@@ -345,6 +452,8 @@ local function history(self, state, file, mtime)
     local e = self.events[i]
     if e.op == "syncfs" or e.op == "sync" and e.file == file then
       mtime = real
+    elseif e.op == "mode" and e.file == file then
+      mode = there[i] and e.length or mode
     elseif DATA[e.op] and e.file == file then
       real = e.mtime
       if there[i] and (e.op == "touch" or state.fresh) then
@@ -357,31 +466,65 @@ local function history(self, state, file, mtime)
       end
     end
   end
-  return list, mtime
+  return list, mtime, mode
+end
+
+---A folder, in memory where there is some: thousands of small ones are built.
+function powerloss.scratch()
+  if test.stat("/dev/shm") then
+    return (support.run("mktemp -d -p /dev/shm lvhd-spec.XXXXXX")
+      :gsub("\n", ""))
+  end
+  return support.tmpdir()
 end
 
 ---Empties a folder.
 function powerloss.empty(dir)
-  for _, name in ipairs(crashtest.list(dir)) do
-    assert(os.remove(dir .. "/" .. name))
+  local list = powerloss.names(dir)
+  for i = #list, 1, -1 do -- what lies in a folder before it
+    assert(os.remove(dir .. "/" .. list[i]))
   end
+end
+
+-- The folder and those above it are there.
+local function has_folder(names, name)
+  local folder = folder_of(name)
+  return folder == "." or names[folder] == FOLDER and has_folder(names, folder)
+end
+
+local function build_file(self, state, path, file)
+  local base = self.base[self.files[file] or file]
+  local list, mtime, mode = history(self, state, file,
+    base and base.mtime or NEW, base and base.mode)
+  support.write(path, base and base.bytes or "")
+  if #list > 0 then
+    self.rec:apply(path, list)
+  end
+  if mode then
+    assert(test.chmod(path, mode))
+  end
+  assert(test.utime(path, mtime // 1000000000, mtime % 1000000000))
 end
 
 ---Makes the folder what it may be after power was lost.
 ---@param state powerloss.State
 ---@param dir string
 function record:build(state, dir)
+  local names = named(self, state)
+  local order = {}
   powerloss.empty(dir)
-  for name, file in pairs(named(self, state)) do
-    local path = dir .. "/" .. name
-    local base = self.base[self.files[file] or file]
-    local list, mtime = history(self, state, file,
-      base and base.mtime or NEW)
-    support.write(path, base and base.bytes or "")
-    if #list > 0 then
-      self.rec:apply(path, list)
+  for name in pairs(names) do
+    order[#order + 1] = name
+  end
+  table.sort(order) -- a folder comes before what lies in it
+  for _, name in ipairs(order) do
+    if has_folder(names, name) then
+      if names[name] == FOLDER then
+        assert(test.mkdir(dir .. "/" .. name))
+      else
+        build_file(self, state, dir .. "/" .. name, names[name])
+      end
     end
-    assert(test.utime(path, mtime // 1000000000, mtime % 1000000000))
   end
 end
 
@@ -390,6 +533,7 @@ end
 local function line(i, e)
   return ("  %3d %-8s %s %s%s"):format(i, e.op, e.file > 0 and e.file or "-",
     e.op == "truncate" and "to " .. e.length
+      or e.op == "mode" and ("%o"):format(e.length)
       or e.length > 0 and ("%d+%d"):format(e.offset, e.length) or "",
     e.path and " " .. e.path .. (e.to and " -> " .. e.to or "") or "")
 end

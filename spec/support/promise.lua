@@ -6,6 +6,7 @@
 -- with nothing left over.  What the work is (spec/support/changes.lua), and
 -- how it was interrupted, are for others to know.
 
+local creations = require "spec.support.creations"
 local lvhd = require "lvhd"
 local powerloss = require "spec.support.powerloss"
 local support = require "spec.support"
@@ -39,12 +40,13 @@ end
 ---What check says of a chain: a list of texts, and the codes.
 ---@param least "error"|"warning"
 ---@param known table<string, boolean>? codes that do not count
-function promise.complaints(path, least, known)
+---@param parents string? folder of parents, where they lie elsewhere
+function promise.complaints(path, least, known, parents)
   local codes = {}
   local list, why = with_engine(function(engine)
     local out = {}
-    for _, info in ipairs(engine:check(path, { chain = true,
-      data = true }):wait()) do
+    for _, info in ipairs(engine:check(path, { chain = true, data = true,
+      parents = parents }):wait()) do
       for _, f in ipairs(info.findings) do
         if (f.severity == "error" or f.severity == least)
           and not (known and known[f.code]) then
@@ -182,7 +184,8 @@ end
 
 -- ---- the judge ------------------------------------------------------------
 
----What 7-Zip made of the states it was shown, by scenario.
+---What 7-Zip and the second reader made of the states that they were shown, by
+---scenario.
 promise.seen = {}
 
 -- A sector with a footer in it as the zeros that belong there.
@@ -194,20 +197,42 @@ local function without_footer(bytes)
   return bytes:sub(1, at - 1) .. ("\0"):rep(SECTOR) .. bytes:sub(at + SECTOR)
 end
 
-local function ask_7zip(scenario, what, leaf, progress, path)
-  local seen = promise.seen[scenario.name] or { right = 0, refused = 0,
-    wrong = 0 }
-  promise.seen[scenario.name] = seen
-  local bytes = promise.by_7zip(path)
-  if bytes and what.shows_footer then
-    bytes = without_footer(bytes)
-  end
-  local how = not bytes and "refused"
-    or wrong(what, leaf, progress, bytes) and "wrong" or "right"
-  seen[how] = seen[how] + 1
-  -- it may refuse a state that needs the note, but not read something else
-  if how == "wrong" then
-    error(leaf.name .. ": 7-Zip reads what neither was there nor will be", 0)
+---What the second reader makes of a chain; nil when it finds fault with it.
+function promise.by_vhdread(path)
+  local ok, bytes = pcall(function()
+    local paths = vhdread.chain(path)
+    for _, each in ipairs(paths) do
+      local wrong_ = vhdread.doubt(each)
+      assert(not wrong_, wrong_)
+    end
+    return vhdread.content(paths, 0, vhdread.open(path).size)
+  end)
+  return ok and bytes or nil
+end
+
+-- Readers that know nothing of notes.
+local OTHERS <const> = { { "7-Zip", promise.by_7zip },
+  { "the second reader", promise.by_vhdread } }
+
+local function ask_others(scenario, what, leaf, progress, path)
+  local all = promise.seen[scenario.name] or {}
+  promise.seen[scenario.name] = all
+  for _, other in ipairs(OTHERS) do
+    local name, read = other[1], other[2]
+    local seen = all[name] or { right = 0, refused = 0, wrong = 0 }
+    all[name] = seen
+    local bytes = read(path)
+    if bytes and what.shows_footer then
+      bytes = without_footer(bytes)
+    end
+    local how = not bytes and "refused"
+      or wrong(what, leaf, progress, bytes) and "wrong" or "right"
+    seen[how] = seen[how] + 1
+    -- it may refuse a state that needs the note, but not read something else
+    if how == "wrong" then
+      error(("%s: %s reads what neither was there nor will be"):format(
+        leaf.name, name), 0)
+    end
   end
 end
 
@@ -233,7 +258,7 @@ local function judge_leaves(scenario, what, dir, progress, asked)
         error(leaf.name .. ": " .. table.concat(list, "; "), 0)
       end
       if asked then
-        ask_7zip(scenario, what, leaf, progress, path)
+        ask_others(scenario, what, leaf, progress, path)
       end
     end
   end
@@ -253,14 +278,16 @@ local function judge_times(what, record, dir)
   end
 end
 
--- Nothing is left over, but what nobody can know any more.
+-- Nothing is left over, but what nobody can know any more; where notes had
+-- temporary names, such a one.
 local function judge_names(what, record, dir)
   local want, names = {}, {}
   for _, name in ipairs(record.final) do
     want[name] = true
   end
   for _, name in ipairs(powerloss.names(dir)) do
-    if want[name] or not (what.litter and what.litter[name]) then
+    if want[name] or not (what.litter and what.litter[name]
+      or what.temporary and creations.is_temporary(name)) then
       names[#names + 1] = name
     end
   end
@@ -327,7 +354,7 @@ end
 ---The folder as it was found after the interruption: judges it, runs the work
 ---again, judges that.  Raises what is wrong.
 ---@param progress promise.Progress
----@param asked boolean? 7-Zip too
+---@param asked boolean? other readers too
 function promise.holds(scenario, what, record, dir, progress, asked)
   judge_leaves(scenario, what, dir, progress, asked)
   judge_footers(what, record, dir)

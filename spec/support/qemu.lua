@@ -79,7 +79,8 @@ function qemu.with_nbd(path, args, folder, fn)
   -- Again and again: qemu-nbd loses a signal that comes before its main
   -- loop; and where nobody reaps, it stays as a zombie.
   for _ = 1, 1000 do
-    local state = select(2, pcall(support.read, "/proc/" .. pid .. "/stat"))
+    local state = select(2, pcall(support.read,
+      support.proc .. "/" .. pid .. "/stat"))
     if not state:find("%) [^ZX]") then break end
     test.kill(pid, test.SIGTERM)
     test.sleep(0.01)

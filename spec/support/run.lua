@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
 -- run.lua [unit-test ...] -- command ...: runs the unit tests written in C,
--- then busted (the command), and ends with one line that sums both:
+-- and busted (the command) beside them, and ends with one line that sums both:
 -- "N passed, N failed", and ", N skipped" if any.  Exits 1 when a test
 -- failed, when a program died without saying so, or when nothing ran.
 -- Knows what the programs print, not what they test.
@@ -54,11 +54,16 @@ local function unit(program)
   passed, failed, skipped = passed + p, failed + f, skipped + s
 end
 
--- The whole folder goes in two parts at once, of about as much text each: the
+-- A process of its own for so many spec files: what some leave on the heap, the
+-- collections of all others would go through.
+local FILES <const> = 3
+
+-- The whole folder goes in two lanes at once, of about as much text each: the
 -- specs wait for disks and other programs as much as they compute.
-local function parts()
+---@return string[][] lanes of commands, one after another
+local function lanes()
   if command[#command] ~= "'spec'" then
-    return { table.concat(command, " ") }
+    return { { table.concat(command, " ") } }
   end
   local list = io.popen("wc -c spec/*_spec.lua | sort -k1,1nr -k2")
   local lists, sizes = { {}, {} }, { 0, 0 }
@@ -75,55 +80,85 @@ local function parts()
   local out = {}
   for i, names in ipairs(lists) do
     table.sort(names)
-    out[i] = before .. " " .. table.concat(names, " ")
+    out[i] = {}
+    for from = 1, #names, FILES do
+      table.insert(out[i], before .. " " .. table.concat(names, " ", from,
+        math.min(from + FILES - 1, #names)))
+    end
   end
   return out
 end
 
--- Its output and its counts, when it has ended.
-local function finish(part)
-  for line in part.pipe:lines("L") do
-    io.stdout:write(line)
-    io.stdout:flush()
+local function line_of(path)
+  local file = io.open(path)
+  local line = file and file:read("l")
+  if file then
+    file:close()
   end
-  local ok, how, code = part.pipe:close()
-  local file = assert(io.open(part.counts))
-  local p, f, s = counts(file:read("l") or "")
-  file:close()
-  os.remove(part.counts)
+  os.remove(path)
+  return line or ""
+end
+
+-- Adds up what one process counted; how many tests it had.
+local function count(base)
+  local p, f, s = counts(line_of(base))
+  local status = tonumber(line_of(base .. ".status"))
   if not p then
     p, f, s = 0, 1, 0
-    complain("busted did not come to its end (%s %d)", how, code)
-  elseif not ok and f == 0 and p + s > 0 then
+    complain("busted did not come to its end (%s)", status or "?")
+  elseif status ~= 0 and f == 0 and p + s > 0 then
     -- A sanitizer that finds leaks at the exit, a crash in a finalizer.
     f = 1
-    complain("the specs passed, but their process ended with %s %d", how, code)
+    complain("the specs passed, but their process ended with %s", status)
   end
   passed, failed, skipped = passed + p, failed + f, skipped + s
   return p + f + s
 end
 
-local function specs()
-  local running, ran = {}, 0
-  for i, line in ipairs(parts()) do
-    local name = os.tmpname()
-    running[i] = { counts = name,
-      pipe = assert(io.popen(("LVHD_COUNTS=%s %s 2>&1"):format(name, line))) }
+-- Starts the commands of a lane, one after another.
+local function start(lane)
+  local base, script = os.tmpname(), {}
+  for i, line in ipairs(lane) do
+    script[i] = ("LVHD_COUNTS=%s.%d %s 2>&1; echo $? >%s.%d.status"):format(
+      base, i, line, base, i)
   end
-  for _, part in ipairs(running) do
-    ran = ran + finish(part)
+  return { base = base, n = #lane,
+    pipe = assert(io.popen(table.concat(script, "\n"))) }
+end
+
+local function start_specs()
+  local running = {}
+  for i, lane in ipairs(#command > 0 and lanes() or {}) do
+    running[i] = start(lane)
   end
-  if ran == 0 then
+  return running
+end
+
+local function finish_specs(running)
+  local ran = 0
+  for _, lane in ipairs(running) do
+    for line in lane.pipe:lines("L") do
+      io.stdout:write(line)
+      io.stdout:flush()
+    end
+    lane.pipe:close()
+    os.remove(lane.base)
+    for i = 1, lane.n do
+      ran = ran + count(lane.base .. "." .. i)
+    end
+  end
+  if #command > 0 and ran == 0 then
     complain("busted ran no test")
   end
 end
 
+-- The unit tests run beside the specs, which say little before they are read.
+local running = start_specs()
 for _, program in ipairs(programs) do
-  io.stdout:flush()
   unit(program)
+  io.stdout:flush()
 end
-io.stdout:flush()
-if #command > 0 then specs() end
+finish_specs(running)
 if passed + failed == 0 then complain("nothing ran") end
 
 io.stdout:write(("%d passed, %d failed%s\n"):format(passed, failed,

@@ -178,6 +178,25 @@ local function read_sector(chain, files, sector)
   return ("\0"):rep(SECTOR)
 end
 
+---The paths of a chain whose files lie in one folder, by the names that the
+---children record.
+---@param path string the leaf
+---@return string[]
+function vhdread.chain(path)
+  local paths = { path }
+  local disk = vhdread.open(path)
+  while disk.footer.type == 4 do
+    local name = vhdread.utf16(disk.header.parent_name, ">"):gsub("\0+$", "")
+    path = path:match("^(.*/)") .. name
+    assert(#paths < 100, "the chain does not end")
+    paths[#paths + 1] = path
+    local parent = vhdread.open(path)
+    assert(parent.footer.uuid == disk.header.parent_uuid, "another parent")
+    disk = parent
+  end
+  return paths
+end
+
 ---What the guest sees, read sector by sector: for small ranges.
 ---@param paths string[] the chain, leaf first
 ---@param offset integer a multiple of 512
@@ -196,6 +215,66 @@ function vhdread.content(paths, offset, length)
     file:close()
   end
   return table.concat(out)
+end
+
+-- What lies where: nothing over anything else, all of it before the footer.
+local function misplaced(disk)
+  local h = disk.header
+  local parts = { { 0, SECTOR, "the copy" },
+    { disk.footer.data_offset, 1024, "the header" },
+    { h.table_offset, 4 * h.entries, "the BAT" } }
+  for block = 0, h.entries - 1 do
+    local offset = block_offset(disk, block)
+    if offset then
+      parts[#parts + 1] = { offset, disk.bitmap_size + h.block_size,
+        "block " .. block }
+    end
+  end
+  table.sort(parts, function(a, b) return a[1] < b[1] end)
+  local free = 0
+  for _, part in ipairs(parts) do
+    if part[1] < free then
+      return ("%s at %d, over what ends at %d"):format(part[3], part[1], free)
+    end
+    free = part[1] + part[2]
+  end
+  if free > disk.length - SECTOR then
+    return ("something ends at %d, behind the footer"):format(free)
+  end
+end
+
+local function doubt_header(disk)
+  local f, h = disk.footer, disk.header
+  if disk.copy ~= f.bytes then
+    return "the copy of the footer differs"
+  elseif h.cookie ~= "cxsparse" or h.version ~= 0x10000
+    or h.checksum ~= vhdread.checksum(h.bytes, 36) then
+    return "the header is damaged"
+  elseif h.entries * h.block_size < f.current_size then
+    return "the BAT is too short"
+  end
+  return misplaced(disk)
+end
+
+---What is wrong with the structures of a file that somebody has just made, by
+---the letter of the specification; nil: nothing.
+---@param path string
+---@return string?
+function vhdread.doubt(path)
+  local ok, disk = pcall(vhdread.open, path)
+  if not ok then
+    return tostring(disk)
+  end
+  local f = disk.footer
+  if f.cookie ~= "conectix" or f.checksum ~= vhdread.checksum(f.bytes, 64) then
+    return "the footer is damaged"
+  elseif f.type < 2 or f.type > 4 or f.current_size % SECTOR ~= 0 then
+    return ("type %d, size %d"):format(f.type, f.current_size)
+  elseif f.type == 2 then
+    return disk.length ~= disk.size + SECTOR
+      and ("%d bytes of a disk of %d"):format(disk.length, disk.size) or nil
+  end
+  return doubt_header(disk)
 end
 
 ---Writes one sector into a dynamic or differencing disk, as a virtual

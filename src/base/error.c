@@ -380,12 +380,11 @@ static void add_others(struct text *t, struct lvhd_error const *err) {
 /* ": mkdirat: Permission denied (EACCES)" */
 static void add_errno(struct text *t, const struct lvhd_error *err) {
   const char *name = strerrorname_np(err->errnum);
-  const char *what = strerrordesc_np(err->errnum);
 
   if (err->syscall != NULL)
     add(t, ": %s", err->syscall);
-  if (name != NULL && what != NULL)
-    add(t, ": %s (%s)", what, name);
+  if (name != NULL)
+    add(t, ": %s (%s)", strerrordesc_np(err->errnum), name);
   else
     add(t, ": unknown error %d", err->errnum);
 }

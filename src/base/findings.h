@@ -23,6 +23,10 @@ struct lv_findings {
 void lv_finding(struct lv_findings *list, enum lvhd_severity severity,
                 enum lv_reason reason, unsigned has, uint64_t expected,
                 uint64_t actual, uint64_t offset);
+
+/* Room for so many more, which are added without memory then. */
+bool lv_findings_reserve(struct lv_findings *list, size_t more);
+
 void lv_findings_free(struct lv_findings *list);
 
 #endif

@@ -92,7 +92,8 @@ static int recover(struct lv_image *image, struct lv_env *env, bool force,
   if (code == 0)
     code = flush_all(&image->file, env, err);
   if (code == 0)
-    code = lv_journal_remove(note, env, &image->file, image->path, true, err);
+    code = lv_journal_remove(note, env, &image->file, image->path, true, NULL,
+                             err);
   return code;
 }
 
@@ -302,14 +303,31 @@ static bool durable(const struct lv_change *change) {
   return change->sync != LVHD_SYNC_NONE;
 }
 
-static int write_note(const struct lv_change *change,
-                      struct lvhd_error *err) {
+static int write_note(struct lv_change *change, struct lvhd_error *err) {
   const struct lv_image *image = change->image;
   int code = lv_journal_write(&change->journal, change->env, &image->file,
-                              image->path, durable(change), err);
+                              image->path, durable(change), &change->beside,
+                              err);
   if (code != 0 && err && err->reason == LV_R_NONE)
     err->reason = LV_R_JOURNAL_FAILED;
+  change->has_beside = code == 0;
   return code;
+}
+
+static int remove_note(const struct lv_change *change,
+                       struct lvhd_error *err) {
+  return lv_journal_remove(&change->journal, change->env,
+                           &change->image->file, change->image->path,
+                           durable(change),
+                           change->has_beside ? &change->beside : NULL, err);
+}
+
+static void leave(struct lv_change *change) {
+  if (change->has_beside)
+    lv_folder_close(&change->beside, change->env);
+  change->has_beside = false;
+  change->noted = false;
+  lv_journal_free(&change->journal);
 }
 
 int lv_change_begin(struct lv_change *change, struct lvhd_error *err) {
@@ -318,6 +336,7 @@ int lv_change_begin(struct lv_change *change, struct lvhd_error *err) {
   int code = 0;
   change->time_lost = false;
   change->noted = false;
+  change->has_beside = false;
   memcpy(j->uuid, image->footer.uuid, sizeof j->uuid);
   j->mtime = image->file.st.st_mtim;
   if (j->length == 0)
@@ -356,17 +375,15 @@ int lv_change_end(struct lv_change *change, struct lvhd_error *err) {
   if (code == 0 && durable(change))
     code = flush_all(file, change->env, err);
   if (code == 0)
-    code = lv_journal_remove(&change->journal, change->env, file,
-                             change->image->path, durable(change), err);
+    code = remove_note(change, err);
   if (code != 0)
     return name_path(code, change->image, err);
-  change->noted = false;
-  lv_journal_free(&change->journal);
+  leave(change);
   return 0;
 }
 
 void lv_change_abandon(struct lv_change *change) {
-  struct lv_journal *j = &change->journal;
+  const struct lv_journal *j = &change->journal;
   const struct lv_file *file = NULL;
   int code = 0;
   if (change->noted && change->image && is_neutral(j->verb)) {
@@ -377,9 +394,7 @@ void lv_change_abandon(struct lv_change *change) {
     if (code == 0 && durable(change))
       code = flush_all(file, change->env, NULL);
     if (code == 0)
-      lv_journal_remove(j, change->env, file, change->image->path,
-                        durable(change), NULL);
+      (void)remove_note(change, NULL);
   }
-  change->noted = false;
-  lv_journal_free(j);
+  leave(change);
 }

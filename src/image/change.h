@@ -70,6 +70,9 @@ struct lv_change {
   bool force;      /* go on where the time cannot be set */
   bool time_lost;  /* out: that happened (finding TIME_LOST) */
   bool noted;      /* out: the note is there */
+  bool has_beside; /* out: its folder is open, so that the note can be taken
+                      away when there is no memory and no descriptor */
+  struct lv_folder beside;
 };
 
 /* keeps_time: E_ACCESSDENIED before anything is changed when we may not set

@@ -170,17 +170,24 @@ static bool may_write(const struct stat *note, const struct stat *image) {
 static int read_note(struct lv_journal *journal,
                      enum lv_journal_state *state, struct lv_env *env,
                      const struct lv_file *note, struct lvhd_error *err) {
+  struct lvhd_error why = LVHD_ERROR_INIT;
   size_t n = (size_t)note->st.st_size;
   uint8_t *bytes = malloc(n);
   bool memory = true;
-  if (bytes == NULL)
-    return no_memory(err);
-  /* cut meanwhile, or not to be read: not ours */
-  if (lv_file_read(note, env, bytes, n, 0, NULL) == 0 &&
-      decode(journal, bytes, n, &memory))
+  int code = bytes ? lv_file_read(note, env, bytes, n, 0, &why)
+                   : no_memory(&why);
+  if (code == 0 && decode(journal, bytes, n, &memory))
     *state = LV_JOURNAL_GOOD;
   free(bytes);
-  return memory ? 0 : no_memory(err);
+  if (why.reason == LV_R_FILE_CUT) /* meanwhile: it is no whole one */
+    code = 0;
+  if (code != 0 && err) {
+    lvhd_error_clear(err);
+    *err = why;
+    return code;
+  }
+  lvhd_error_clear(&why);
+  return memory ? code : no_memory(err);
 }
 
 int lv_journal_look(struct lv_journal *journal, enum lv_journal_state *state,
@@ -213,9 +220,11 @@ int lv_journal_look(struct lv_journal *journal, enum lv_journal_state *state,
              ? 0
              : lv_fail_errno(err, LV_STEP_FILE, saved, call);
   }
+  /* Whether it counts must be known: the file may hold half of a change. */
   *state = LV_JOURNAL_FOREIGN;
-  if (env->sys->fstat(env->sys, note.fd, &note.st) == 0 &&
-      may_write(&note.st, &file->st))
+  if (env->sys->fstat(env->sys, note.fd, &note.st) != 0)
+    code = lv_fail_errno(err, LV_STEP_FILE, errno, "fstat");
+  else if (may_write(&note.st, &file->st))
     code = read_note(journal, state, env, &note, err);
   if (code != 0 || *state != LV_JOURNAL_GOOD)
     lv_journal_free(journal);
@@ -225,13 +234,28 @@ int lv_journal_look(struct lv_journal *journal, enum lv_journal_state *state,
 
 /* ---- writing --------------------------------------------------------- */
 
+/* The folder still has the file, by its name. */
+static int look_for(const struct lv_folder *folder, const struct lv_env *env,
+                    const struct lv_file *file, const char *path,
+                    bool *elsewhere, struct lvhd_error *err) {
+  struct stat st;
+  if (env->sys->fstatat(env->sys, folder->fd, lv_path_name(path), &st,
+                        AT_SYMLINK_NOFOLLOW) == 0) {
+    *elsewhere =
+      st.st_dev != file->st.st_dev || st.st_ino != file->st.st_ino;
+    return 0;
+  }
+  *elsewhere = errno == ENOENT;
+  return *elsewhere ? 0
+                    : lv_fail_errno(err, LV_STEP_INPLACE, errno, "fstatat");
+}
+
 /* The folder that the file is in: by its path, which may lead elsewhere by
  * now.  *elsewhere, and nothing is open. */
 static int open_beside(struct lv_folder *folder, struct lv_env *env,
                        const struct lv_file *file, const char *path,
                        bool *elsewhere, struct lvhd_error *err) {
   char *folder_path = lv_path_folder(path);
-  struct stat st;
   int code = folder_path ? lv_folder_of(folder, env, folder_path, err)
                          : no_memory(err);
   free(folder_path);
@@ -242,17 +266,10 @@ static int open_beside(struct lv_folder *folder, struct lv_env *env,
     lvhd_error_clear(err);
   if (code != 0)
     return *elsewhere ? 0 : code;
-  if (folder->missing) {
+  if (folder->missing)
     *elsewhere = true;
-  } else if (env->sys->fstatat(env->sys, folder->fd, lv_path_name(path), &st,
-                               AT_SYMLINK_NOFOLLOW) == 0) {
-    *elsewhere =
-      st.st_dev != file->st.st_dev || st.st_ino != file->st.st_ino;
-  } else {
-    *elsewhere = errno == ENOENT;
-    if (!*elsewhere)
-      code = lv_fail_errno(err, LV_STEP_INPLACE, errno, "fstatat");
-  }
+  else
+    code = look_for(folder, env, file, path, elsewhere, err);
   if (code != 0 || *elsewhere)
     lv_folder_close(folder, env);
   return code;
@@ -280,8 +297,8 @@ static int publish(struct lv_env *env, const struct lv_folder *folder,
 
 int lv_journal_write(const struct lv_journal *journal, struct lv_env *env,
                      const struct lv_file *file, const char *path,
-                     bool durable, struct lvhd_error *err) {
-  struct lv_folder folder = LV_FOLDER_INIT;
+                     bool durable, struct lv_folder *beside,
+                     struct lvhd_error *err) {
   char name[NAME_MAX + 1];
   char *folder_path = lv_path_folder(path);
   bool elsewhere = false;
@@ -289,20 +306,22 @@ int lv_journal_write(const struct lv_journal *journal, struct lv_env *env,
   uint8_t *bytes = encode(journal, &n);
   mode_t mode = (file->st.st_mode & 0666) | S_IRUSR | S_IWUSR;
   int code = bytes && folder_path ? 0 : no_memory(err);
+  *beside = (struct lv_folder)LV_FOLDER_INIT;
   name_of(name, path, journal->uuid);
   if (code == 0)
-    code = open_beside(&folder, env, file, path, &elsewhere, err);
+    code = open_beside(beside, env, file, path, &elsewhere, err);
   if (elsewhere)
     code = lv_fail(err, LVHD_E_SHARING_VIOLATION, LV_R_FILE_REPLACED);
   if (code == 0)
-    code = publish(env, &folder, folder_path, name, mode, bytes, n, false,
+    code = publish(env, beside, folder_path, name, mode, bytes, n, false,
                    durable, err);
   if (code == LV_AGAIN_NAMED)
-    code = publish(env, &folder, folder_path, name, mode, bytes, n, true,
+    code = publish(env, beside, folder_path, name, mode, bytes, n, true,
                    durable, err);
   if (code == LVHD_E_ALREADY_EXISTS)
     code = lv_fail(err, LVHD_VM_E_HD_IMAGE_ACCESS, LV_R_JOURNAL_FOREIGN);
-  lv_folder_close(&folder, env);
+  if (code != 0)
+    lv_folder_close(beside, env);
   free(folder_path);
   free(bytes);
   return code;
@@ -323,21 +342,32 @@ static int flush_folder(const struct lv_env *env,
   return 0;
 }
 
+static int unlink_note(const struct lv_journal *journal,
+                       const struct lv_env *env, const struct lv_file *file,
+                       const char *path, bool durable,
+                       const struct lv_folder *folder,
+                       struct lvhd_error *err) {
+  char name[NAME_MAX + 1];
+  name_of(name, path, journal->uuid);
+  if (env->sys->unlinkat(env->sys, folder->fd, name, 0) != 0 &&
+      errno != ENOENT)
+    return lv_fail_errno(err, LV_STEP_INPLACE, errno, "unlinkat");
+  return durable ? flush_folder(env, folder, file, err) : 0;
+}
+
 int lv_journal_remove(const struct lv_journal *journal, struct lv_env *env,
                       const struct lv_file *file, const char *path,
-                      bool durable, struct lvhd_error *err) {
+                      bool durable, const struct lv_folder *beside,
+                      struct lvhd_error *err) {
   struct lv_folder folder = LV_FOLDER_INIT;
-  char name[NAME_MAX + 1];
   bool elsewhere = false;
-  int code = open_beside(&folder, env, file, path, &elsewhere, err);
+  int code = beside
+               ? look_for(beside, env, file, path, &elsewhere, err)
+               : open_beside(&folder, env, file, path, &elsewhere, err);
   if (code != 0 || elsewhere) /* it went with its folder */
     return code;
-  name_of(name, path, journal->uuid);
-  if (env->sys->unlinkat(env->sys, folder.fd, name, 0) != 0 &&
-      errno != ENOENT)
-    code = lv_fail_errno(err, LV_STEP_INPLACE, errno, "unlinkat");
-  if (code == 0 && durable)
-    code = flush_folder(env, &folder, file, err);
+  code = unlink_note(journal, env, file, path, durable,
+                     beside ? beside : &folder, err);
   lv_folder_close(&folder, env);
   return code;
 }

@@ -10,6 +10,7 @@
 #define LV_IMAGE_JOURNAL_H
 
 #include "io/file.h"
+#include "io/folder.h"
 
 enum lv_journal_verb {
   LV_JOURNAL_MERGE = 1,
@@ -50,15 +51,19 @@ int lv_journal_look(struct lv_journal *journal, enum lv_journal_state *state,
                     const char *path, const uint8_t uuid[16],
                     struct lvhd_error *err);
 
-/* Makes the note; there must be none.  durable: before it returns. */
+/* Makes the note; there must be none.  durable: before it returns.  *beside is
+ * its folder, open on success. */
 int lv_journal_write(const struct lv_journal *journal, struct lv_env *env,
                      const struct lv_file *file, const char *path,
-                     bool durable, struct lvhd_error *err);
+                     bool durable, struct lv_folder *beside,
+                     struct lvhd_error *err);
 
-/* Takes the note away. */
+/* Takes the note away; with its folder in beside that needs no memory and no
+ * descriptor.  NULL: the folder is found by the path. */
 int lv_journal_remove(const struct lv_journal *journal, struct lv_env *env,
                       const struct lv_file *file, const char *path,
-                      bool durable, struct lvhd_error *err);
+                      bool durable, const struct lv_folder *beside,
+                      struct lvhd_error *err);
 
 void lv_journal_free(struct lv_journal *journal);
 

@@ -23,15 +23,45 @@ static int no_memory(struct lvhd_error *err) {
 
 /* ---- 1 the policy ---------------------------------------------------- */
 
-/* Takes the code of making roots[count]: what is not there is left out. */
+/* Nothing has that name, or nothing could: it is too long for the host. */
+static bool is_missing(int code) {
+  return code == LVHD_E_PATH_NOT_FOUND || code == LVHD_E_BUFFER_OVERFLOW;
+}
+
+/* How much a failed candidate says: the best one is told. */
+enum { WORTH_MOST = 6 };
+
+static int worth(int code) {
+  if (is_missing(code))
+    return 1;
+  switch (code) {
+  case LVHD_E_ACCESSDENIED:
+    return 2;
+  case LVHD_E_INVALID_NAME: /* CASE_AMBIGUOUS */
+    return 3;
+  case LVHD_VM_E_INVALID_HD_FILE:
+    return 4;
+  case LVHD_VM_E_PARENT_CHILD_ID_MISMATCH:
+    return 5;
+  default: /* not about this name: memory, descriptors, the device */
+    return WORTH_MOST;
+  }
+}
+
+/* Takes the code of making roots[count]: what is not there, or not for us, is
+ * left out. */
 static int add_root(struct lv_policy *policy, const char *drive, int code,
                     struct lvhd_error *why, struct lvhd_error *err) {
   if (code == 0)
     policy->drives[policy->count++] = drive;
-  if (code == LVHD_E_OUTOFMEMORY || code == LVHD_VM_E_OUT_OF_RESOURCE)
-    return lv_fail(err, (enum lvhd_code)code, LV_R_NONE);
+  if (code != 0 && worth(code) == WORTH_MOST && err) {
+    lvhd_error_clear(err);
+    *err = *why;
+    *why = (struct lvhd_error)LVHD_ERROR_INIT;
+    return code;
+  }
   lvhd_error_clear(why);
-  return 0;
+  return code != 0 && worth(code) == WORTH_MOST ? code : 0;
 }
 
 int lv_policy_init(struct lv_policy *policy, struct lv_env *env,
@@ -277,31 +307,6 @@ int lv_parent_check(const struct lv_image *parent,
     memcpy(err->actual_uuid, parent->footer.uuid, 16);
   }
   return code;
-}
-
-/* Nothing has that name, or nothing could: it is too long for the host. */
-static bool is_missing(int code) {
-  return code == LVHD_E_PATH_NOT_FOUND || code == LVHD_E_BUFFER_OVERFLOW;
-}
-
-/* How much a failed candidate says: the best one is told. */
-enum { WORTH_MOST = 6 };
-
-static int worth(int code) {
-  if (is_missing(code))
-    return 1;
-  switch (code) {
-  case LVHD_E_ACCESSDENIED:
-    return 2;
-  case LVHD_E_INVALID_NAME: /* CASE_AMBIGUOUS */
-    return 3;
-  case LVHD_VM_E_INVALID_HD_FILE:
-    return 4;
-  case LVHD_VM_E_PARENT_CHILD_ID_MISMATCH:
-    return 5;
-  default: /* not about this name: memory, descriptors, the device */
-    return WORTH_MOST;
-  }
 }
 
 /* A volume that cannot have such a name does not have it. */

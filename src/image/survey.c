@@ -313,27 +313,29 @@ int lv_survey(struct lv_facts *facts, const struct lv_image *image,
   return code;
 }
 
-/* The footer that would count if the rest were whole; false: none. */
-static bool good_footer(struct lv_footer *footer, enum lvhd_footer *where,
-                        const struct lv_file *file,
-                        const struct lv_env *env) {
+/* The footer that would count if the rest were whole; *good: there is one. */
+static int good_footer(struct lv_footer *footer, enum lvhd_footer *where,
+                       bool *good, const struct lv_file *file,
+                       const struct lv_env *env, struct lvhd_error *err) {
   static const enum lvhd_footer order[] = {LVHD_FOOTER_END, LVHD_FOOTER_SHORT,
                                            LVHD_FOOTER_COPY};
   uint64_t length = (uint64_t)file->st.st_size;
-  for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+  int code = 0;
+  *good = false;
+  for (size_t i = 0; !*good && i < sizeof order / sizeof order[0]; i++) {
     uint8_t bytes[LV_FOOTER_SIZE] = {0};
     size_t n = footer_bytes(order[i]);
     *where = order[i];
-    if (length < n ||
-        lv_file_read(file, env, bytes, n,
-                     order[i] == LVHD_FOOTER_COPY ? 0 : length - n,
-                     NULL) != 0 ||
-        lv_footer_decode(footer, bytes, NULL) != LV_R_NONE)
+    if (length < n)
       continue;
-    if (order[i] != LVHD_FOOTER_COPY || footer->type != LVHD_FIXED)
-      return true;
+    code = lv_file_read(file, env, bytes, n,
+                        order[i] == LVHD_FOOTER_COPY ? 0 : length - n, err);
+    if (code != 0)
+      return code;
+    *good = lv_footer_decode(footer, bytes, NULL) == LV_R_NONE &&
+            (order[i] != LVHD_FOOTER_COPY || footer->type != LVHD_FIXED);
   }
-  return false;
+  return 0;
 }
 
 int lv_survey_refused(struct lv_facts **out, const struct lv_file *file,
@@ -346,10 +348,11 @@ int lv_survey_refused(struct lv_facts **out, const struct lv_file *file,
   struct lv_audit a;
   uint8_t bytes[LV_HEADER_SIZE];
   uint64_t length = (uint64_t)file->st.st_size;
-  int code = 0;
+  bool good = false;
+  int code = good_footer(&footer, &where, &good, file, env, err);
   *out = NULL;
-  if (!good_footer(&footer, &where, file, env))
-    return 0;
+  if (code != 0 || !good)
+    return code;
   code = lv_facts_refused(out, file, path, &footer, where, why, env, err);
   if (code != 0)
     return code;

@@ -81,10 +81,11 @@ static void take(struct scan *s, uint64_t from, uint64_t length, bool spare) {
   s->taken_count++;
 }
 
-/* A locator counts by its text; XenServer's tools refuse blocks in the rest of
- * its space, too. */
+/* A locator counts by its text, if it is one: in a disk without parent nobody
+ * reads it.  XenServer's tools refuse blocks in the rest of its space, too. */
 static void take_metadata(struct scan *s) {
   const struct lv_header *h = &s->image->header;
+  bool child = lv_image_has_parent(s->image);
   uint64_t length = (uint64_t)s->image->file.st.st_size;
   take(s, 0, LV_FOOTER_SIZE, false);
   take(s, s->image->footer.data_offset, LV_HEADER_SIZE, false);
@@ -93,7 +94,7 @@ static void take_metadata(struct scan *s) {
     const struct lv_locator_entry *e = &h->locators[i];
     if (lv_get_be32(e->code) != 0 && e->length != 0 && e->offset <= length &&
         e->length <= length - e->offset)
-      take(s, e->offset, e->length, false);
+      take(s, e->offset, e->length, !child);
   }
   for (unsigned i = 0; i < LV_LOCATORS; i++) {
     const struct lv_locator_entry *e = &h->locators[i];
@@ -274,26 +275,30 @@ static void reach(uint64_t *end, uint64_t from, uint64_t length,
 }
 
 /* Header sector and map of a batmap that is one. */
-static void reach_batmap(uint64_t *end, const struct lv_image *image,
-                         const struct lv_env *env, uint64_t limit) {
+static int reach_batmap(uint64_t *end, const struct lv_image *image,
+                        const struct lv_env *env, uint64_t limit,
+                        struct lvhd_error *err) {
   uint64_t at = lv_batmap_at(&image->footer, &image->header);
   uint8_t bytes[LV_BATMAP_SIZE];
   struct lv_batmap map;
-  if (at == 0 || at > limit || limit - at < sizeof bytes ||
-      lv_file_read(&image->file, env, bytes, sizeof bytes, at, NULL) != 0 ||
-      !lv_batmap_decode(&map, bytes))
-    return;
+  int code = 0;
+  if (at == 0 || at > limit || limit - at < sizeof bytes)
+    return 0;
+  code = lv_file_read(&image->file, env, bytes, sizeof bytes, at, err);
+  if (code != 0 || !lv_batmap_decode(&map, bytes))
+    return code;
   reach(end, at, sizeof bytes, limit);
   reach(end, map.map_at, map.map_size, limit);
+  return 0;
 }
 
-uint64_t lv_metadata_end(const struct lv_image *image,
-                         const struct lv_env *env) {
+/* The end of all metadata inside the file. */
+static int metadata_end(uint64_t *out, const struct lv_image *image,
+                        const struct lv_env *env, struct lvhd_error *err) {
   const struct lv_header *h = &image->header;
   uint64_t limit = image->data_end;
   uint64_t end = LV_FOOTER_SIZE;
-  if (!lv_image_has_table(image))
-    return 0;
+  int code = 0;
   reach(&end, image->footer.data_offset, LV_HEADER_SIZE, limit);
   reach(&end, h->table_offset,
         lv_round_up((uint64_t)h->entries * 4, LV_SECTOR), limit);
@@ -305,8 +310,9 @@ uint64_t lv_metadata_end(const struct lv_image *image,
     reach(&end, e->offset, e->length, limit);
     reach(&end, e->offset, lv_locator_space(e), limit);
   }
-  reach_batmap(&end, image, env, limit);
-  return lv_round_up(end, LV_SECTOR);
+  code = reach_batmap(&end, image, env, limit, err);
+  *out = lv_round_up(end, LV_SECTOR);
+  return code;
 }
 
 struct last {
@@ -330,13 +336,13 @@ int lv_table_end(uint64_t *end, const struct lv_image *image,
   uint64_t pitch = (uint64_t)image->bitmap_size + image->header.block_size;
   struct last last = {0};
   int code = 0;
-  *end = lv_metadata_end(image, env);
-  if (!lv_image_has_table(image)) {
-    *end = image->footer.current_size;
+  *end = image->footer.current_size;
+  if (!lv_image_has_table(image))
     return 0;
-  }
-  code = lv_table_walk(image, env, 0, image->header.entries, keep_last, &last,
-                       NULL, NULL, err);
+  code = metadata_end(end, image, env, err);
+  if (code == 0)
+    code = lv_table_walk(image, env, 0, image->header.entries, keep_last,
+                         &last, NULL, NULL, err);
   if (code == 0 && last.any && last.entry * LV_SECTOR + pitch > *end)
     *end = last.entry * LV_SECTOR + pitch;
   return code;

@@ -38,13 +38,10 @@ int lv_table_scan(struct lv_table *table, const struct lv_image *image,
 int lv_table_sound(struct lv_table *table, const struct lv_image *image,
                    const struct lv_env *env, struct lvhd_error *err);
 
-/* The end of what stands before the blocks: header, BAT, locators with their
- * space, XenServer's batmap.  Never behind the end of the file. */
-uint64_t lv_metadata_end(const struct lv_image *image,
-                         const struct lv_env *env);
-
-/* The end of the metadata and of every block that the BAT names, spare entries
- * too: what comes behind it belongs to nobody. */
+/* The end of what stands before the blocks (header, BAT, locators with their
+ * space, XenServer's batmap) as far as the file reaches, and of every block
+ * that the BAT names, spare entries too: what comes behind it belongs to
+ * nobody. */
 int lv_table_end(uint64_t *end, const struct lv_image *image,
                  const struct lv_env *env, struct lvhd_error *err);
 

@@ -16,6 +16,7 @@
  */
 #include "image/writer.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -241,6 +242,12 @@ static uint64_t next_start(const struct lv_writer *w) {
   return lv_round_up(w->end + bitmap, w->alignment) - bitmap;
 }
 
+/* Less may still be had. */
+static bool is_room(int code) {
+  return code == LVHD_E_DISK_FULL ||
+         code == LVHD_VM_E_FILE_TOO_LARGE_FOR_VOLUME;
+}
+
 static int grow(struct lv_writer *w, struct lvhd_error *err) {
   uint64_t gap = next_start(w) - w->end;
   uint64_t each = w->pitch + (w->alignment > LV_SECTOR ? ALIGNMENT : 0);
@@ -256,7 +263,7 @@ static int grow(struct lv_writer *w, struct lvhd_error *err) {
       w->grown = want;
       return 0;
     }
-    if (w->failed.code != 0)
+    if (w->failed.code != 0 || !is_room(code))
       return code;
   }
   w->grown = each;
@@ -564,13 +571,22 @@ static int flush(struct lv_writer *w, struct lvhd_error *err) {
 
 /* Who hangs on the disk compares whole seconds: a change in the second that he
  * recorded would never show.  Where the times are not ours to set it stays. */
-static void move_time(struct lv_writer *w) {
+static int move_time(const struct lv_writer *w, struct lvhd_error *err) {
   const struct lv_sys *sys = w->env->sys;
   struct timespec next = {.tv_sec = w->opened + 1};
   struct stat st;
-  if (w->wrote && sys->fstat(sys, w->image->file.fd, &st) == 0 &&
-      st.st_mtim.tv_sec == w->opened)
-    lv_edit_touch(&w->image->file, w->env, &next, NULL);
+  int code = 0;
+  if (!w->wrote)
+    return 0;
+  if (sys->fstat(sys, w->image->file.fd, &st) != 0)
+    return lv_fail_errno(err, LV_STEP_INPLACE, errno, "fstat");
+  if (st.st_mtim.tv_sec <= w->opened) /* less: it was moved on before */
+    code = lv_edit_touch(&w->image->file, w->env, &next, err);
+  if (code == LVHD_E_ACCESSDENIED) {
+    lvhd_error_clear(err);
+    code = 0;
+  }
+  return code;
 }
 
 int lv_writer_flush(struct lv_writer *writer, struct lvhd_error *err) {
@@ -579,7 +595,7 @@ int lv_writer_flush(struct lv_writer *writer, struct lvhd_error *err) {
     return fail_again(writer, err);
   code = flush(writer, err);
   if (code == 0)
-    move_time(writer);
+    code = named(writer, move_time(writer, err), err);
   return code;
 }
 
@@ -618,7 +634,7 @@ int lv_writer_finish(struct lv_writer *writer, struct lvhd_error *err) {
   if (code == 0)
     code = trim(writer, err);
   if (code == 0)
-    move_time(writer);
+    code = move_time(writer, err);
   writer->over = true;
   return named(writer, code, err);
 }

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/drives.h"
 #include "io/root.h"
 
 #define ZEROS 65536u
@@ -79,21 +78,6 @@ static int opened(struct lv_file *file, struct lv_env *env, const char *path,
   if (code != 0)
     lv_file_close(file, env);
   return code;
-}
-
-int lv_edit_open(struct lv_file *file, struct lv_env *env, const char *path,
-                 struct lvhd_error *err) {
-  const char *call = NULL;
-  int code = 0;
-  *file = (struct lv_file)LV_FILE_INIT;
-  if (lv_is_windows(env, path)) {
-    code = lv_drives_open(&file->fd, env, path, EDIT_FLAGS, err);
-    if (code != 0)
-      return code;
-  } else {
-    file->fd = lv_open_existing(env, path, EDIT_FLAGS, &file->real, &call);
-  }
-  return opened(file, env, path, call, err);
 }
 
 int lv_edit_reopen(struct lv_file *file, struct lv_env *env,

@@ -9,15 +9,10 @@
 
 #include "io/file.h"
 
-/* Opens path for reading and writing, as lv_file_open opens for reading.  A
- * file without any write permission bit, for root too, or that the host does
- * not let us write, is VM_E_FILE_READ_ONLY. */
-int lv_edit_open(struct lv_file *file, struct lv_env *env, const char *path,
-                 struct lvhd_error *err);
-
 /* Opens an open file once more, for reading and writing, by its real path:
  * file->fd is replaced.  E_SHARING_VIOLATION/FILE_REPLACED when another file
- * is there by now. */
+ * is there by now; VM_E_FILE_READ_ONLY for one without any write permission
+ * bit, for root too, or that the host does not let us write. */
 int lv_edit_reopen(struct lv_file *file, struct lv_env *env,
                    const char *path, struct lvhd_error *err);
 

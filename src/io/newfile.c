@@ -54,7 +54,10 @@ int lv_unnamed_open(int *fd, const struct lv_env *env,
 static int temp_name(struct lv_newfile *file, struct lvhd_error *err) {
   const struct lv_sys *sys = file->env->sys;
   uint64_t id = 0;
-  ssize_t got = sys->getrandom(sys, &id, sizeof id, 0);
+  ssize_t got = 0;
+  do {
+    got = sys->getrandom(sys, &id, sizeof id, 0);
+  } while (got < 0 && errno == EINTR);
   if (got != (ssize_t)sizeof id)
     return lv_fail_errno(err, LV_STEP_OTHER, got < 0 ? errno : EIO,
                          "getrandom");

@@ -58,8 +58,11 @@ static int hold_folder(struct lv_root *root, struct lv_env *env,
   if (root->fd < 0)
     return lv_fail_errno(err, LV_STEP_FILE, errno, call);
   if (sys->fstatat(sys, root->fd, lv_path_name(root->real), &there,
-                   AT_SYMLINK_NOFOLLOW) != 0 ||
-      there.st_dev != st->st_dev || there.st_ino != st->st_ino)
+                   AT_SYMLINK_NOFOLLOW) != 0)
+    return errno == ENOENT
+             ? outside(err)
+             : lv_fail_errno(err, LV_STEP_FILE, errno, "fstatat");
+  if (there.st_dev != st->st_dev || there.st_ino != st->st_ino)
     return outside(err);
   root->dev = st->st_dev;
   root->ino = st->st_ino;

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -247,13 +248,19 @@ const struct lv_sys lv_sys_real = {
   .now = real_now,
 };
 
-/* What was printed meanwhile is in a file that we made: cut it off. */
+/* Is it a file that this call has made? */
+static bool is_new(int flags) {
+  return (flags & O_TMPFILE) == O_TMPFILE ||
+         (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
+}
+
+/* What was printed meanwhile is in a file that we made: cut it off.  Never off
+ * one that was there. */
 static int lift(const struct lv_sys *sys, int low, int flags) {
   int fd = sys->dupfd(sys, low, STDERR_FILENO + 1);
   int saved = errno;
   sys->close(sys, low);
-  if (fd >= 0 && (flags & O_ACCMODE) == O_RDWR &&
-      sys->ftruncate(sys, fd, 0) != 0) {
+  if (fd >= 0 && is_new(flags) && sys->ftruncate(sys, fd, 0) != 0) {
     saved = errno;
     sys->close(sys, fd);
     fd = -1;

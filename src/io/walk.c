@@ -150,27 +150,30 @@ static bool set_path(struct lv_walk *walk, size_t length, const char *name) {
 
 /* ---- 3 entries ------------------------------------------------------- */
 
-/* Where the volume does not say it with the name, it is asked. */
-static unsigned char type_of(const struct lv_walk *walk, int dir,
-                             const struct dirent64 *entry) {
-  const struct lv_sys *sys = walk->env->sys;
-  struct stat st;
-  if (entry->d_type != DT_UNKNOWN)
-    return entry->d_type;
-  if (sys->fstatat(sys, dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-    return DT_UNKNOWN;
-  return S_ISREG(st.st_mode) ? DT_REG
-         : S_ISDIR(st.st_mode) ? DT_DIR
-                               : DT_UNKNOWN;
+/* An entry that `call` refused with errnum.  One that was removed, or became a
+ * link, since it was listed is none any more. */
+static int skip(struct lv_walk *walk, enum lv_step step, int errnum,
+                const char *call, struct lvhd_error *err) {
+  if (is_grave(errnum))
+    return lv_fail_errno(err, step, errnum, call);
+  walk->skipped = errnum != ENOENT && errnum != ENOTDIR && errnum != ELOOP;
+  return 0;
 }
 
-/* An entry that openat refused with errno.  One that was removed, or became a
- * link, since it was listed is none any more. */
-static int skip(struct lv_walk *walk, enum lv_step step,
-                struct lvhd_error *err) {
-  if (is_grave(errno))
-    return lv_fail_errno(err, step, errno, "openat");
-  walk->skipped = errno != ENOENT && errno != ENOTDIR && errno != ELOOP;
+/* Where the volume does not say it with the name, it is asked. */
+static int type_of(struct lv_walk *walk, int dir,
+                   const struct dirent64 *entry, unsigned char *type,
+                   struct lvhd_error *err) {
+  const struct lv_sys *sys = walk->env->sys;
+  struct stat st;
+  *type = entry->d_type;
+  if (*type != DT_UNKNOWN)
+    return 0;
+  if (sys->fstatat(sys, dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return skip(walk, LV_STEP_FILE, errno, "fstatat", err);
+  *type = S_ISREG(st.st_mode)   ? DT_REG
+          : S_ISDIR(st.st_mode) ? DT_DIR
+                                : DT_UNKNOWN;
   return 0;
 }
 
@@ -182,7 +185,7 @@ static int open_folder(struct lv_walk *walk, int dir, const char *name,
     return 0;
   fd = lv_openat(walk->env->sys, dir, name, FOLDER_FLAGS | O_NOFOLLOW, 0);
   if (fd < 0)
-    return skip(walk, LV_STEP_FOLDER, err);
+    return skip(walk, LV_STEP_FOLDER, errno, "openat", err);
   return enter(walk, fd, strlen(walk->path), err);
 }
 
@@ -190,14 +193,17 @@ static int open_folder(struct lv_walk *walk, int dir, const char *name,
 static int open_file(struct lv_walk *walk, int dir, const char *name,
                      struct lv_file *file, struct lvhd_error *err) {
   const struct lv_sys *sys = walk->env->sys;
+  int code = 0;
   file->fd = lv_openat(sys, dir, name, FILE_FLAGS, 0);
   if (file->fd < 0)
-    return skip(walk, LV_STEP_FILE, err);
+    return skip(walk, LV_STEP_FILE, errno, "openat", err);
   file->real = true;
-  if (sys->fstat(sys, file->fd, &file->st) != 0 ||
-      !S_ISREG(file->st.st_mode))
-    lv_file_close(file, walk->env);
-  return 0;
+  if (sys->fstat(sys, file->fd, &file->st) != 0)
+    code = skip(walk, LV_STEP_FILE, errno, "fstat", err);
+  else if (S_ISREG(file->st.st_mode))
+    return 0;
+  lv_file_close(file, walk->env);
+  return code;
 }
 
 /* The next entry of a folder; NULL: there is none, or it cannot be read. */
@@ -300,7 +306,9 @@ static int step(struct lv_walk *walk, enum lv_walked *what,
   }
   if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
     return 0;
-  type = type_of(walk, level->fd, entry);
+  code = type_of(walk, level->fd, entry, &type, err);
+  if (code != 0)
+    return code;
   if (type != DT_REG && (type != DT_DIR || walk->shallow))
     return 0;
   if (!set_path(walk, level->length, entry->d_name))

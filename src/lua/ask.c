@@ -13,15 +13,19 @@ static void infos_clear(struct l_infos *box) {
   lvhd_infos_free(infos);
 }
 
-static int infos_gc(lua_State *L) {
-  struct l_infos *box = luaL_checkudata(L, 1, L_INFOS);
+static void let_go(lua_State *L, void *arg) {
+  struct l_infos *box = arg;
+  (void)L;
   infos_clear(box);
   lvhd_error_clear(&box->err);
-  return 0;
+}
+
+static int infos_gc(lua_State *L) {
+  return l_box_gc(L, L_INFOS);
 }
 
 struct l_infos *l_infos_box(lua_State *L) {
-  return l_box(L, sizeof(struct l_infos), 0, L_INFOS);
+  return l_box(L, sizeof(struct l_infos), 0, L_INFOS, let_go);
 }
 
 int l_infos_result(lua_State *L, struct l_infos *box, int code) {

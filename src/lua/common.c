@@ -7,11 +7,27 @@
 
 #include "lua/l.h"
 
-void *l_box(lua_State *L, size_t size, int uservalues, const char *name) {
-  void *box = lua_newuserdatauv(L, size, uservalues);
+void *l_box(lua_State *L, size_t size, int uservalues, const char *name,
+            void (*let_go)(lua_State *L, void *box)) {
+  struct l_box *box = lua_newuserdatauv(L, size, uservalues);
   memset(box, 0, size);
+  box->let_go = let_go;
   luaL_setmetatable(L, name);
+  l_house_add(L, box);
   return box;
+}
+
+int l_box_gc(lua_State *L, const char *name) {
+  struct l_box *box = luaL_checkudata(L, 1, name);
+  if (box->prev) {
+    *box->prev = box->next;
+    if (box->next)
+      box->next->prev = box->prev;
+    box->next = NULL;
+    box->prev = NULL;
+  }
+  box->let_go(L, box);
+  return 0;
 }
 
 enum lvhd_choice l_choice(lua_State *L, int at, const char *key) {

@@ -25,8 +25,8 @@ static struct l_disk *check_disk(lua_State *L) {
   return box;
 }
 
-/* Lets go of everything but the path.  Calls no Lua. */
-static void let_go(struct l_disk *box) {
+/* Everything but the path.  Calls no Lua. */
+static void drop(struct l_disk *box) {
   lvhd_disk *disk = box->disk;
   box->disk = NULL;
   lvhd_disk_close(disk);
@@ -34,12 +34,15 @@ static void let_go(struct l_disk *box) {
 }
 
 /* Nobody hears of a failure now but who listens to warn(). */
-static int disk_gc(lua_State *L) {
-  struct l_disk *box = luaL_checkudata(L, 1, L_DISK);
+static void let_go(lua_State *L, void *arg) {
+  struct l_disk *box = arg;
   if (box->disk && lvhd_disk_finish(box->disk, &box->err) != 0)
     l_warn(L, &box->err);
-  let_go(box);
-  return 0;
+  drop(box);
+}
+
+static int disk_gc(lua_State *L) {
+  return l_box_gc(L, L_DISK);
 }
 
 /* open(engine, paths, options or nil, exact) -> disk | nil, error.  The list may
@@ -56,7 +59,7 @@ static int core_open(lua_State *L) {
   opts.exact = lua_toboolean(L, 4);
   paths = l_strings(L, 2, &count);
   l_sweep(L);
-  box = l_box(L, sizeof *box, 3, L_DISK);
+  box = l_box(L, sizeof *box, 3, L_DISK, let_go);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, UV_ENGINE);
   lua_rawgeti(L, 2, 1);
@@ -171,27 +174,25 @@ static int core_flush(lua_State *L) {
 }
 
 /* disk_close(disk, quiet) -> true | nil, error: what it held is gone now, in
- * either case; again: nothing.  quiet: an error goes to warn(). */
+ * either case, and where there is no memory to tell of the error; again:
+ * nothing.  quiet: an error goes to warn(). */
 static int core_disk_close(lua_State *L) {
   struct l_disk *box = luaL_checkudata(L, 1, L_DISK);
   bool quiet = lua_toboolean(L, 2);
-  int code = 0;
+  lvhd_disk *disk = box->disk;
+  int code = disk ? lvhd_disk_finish(disk, &box->err) : 0;
+  box->disk = NULL;
+  lvhd_disk_close(disk);
   lua_settop(L, 1);
-  if (box->disk)
-    code = lvhd_disk_finish(box->disk, &box->err);
-  if (code != 0 && quiet)
-    l_warn(L, &box->err);
-  else if (code != 0)
-    l_push_error(L, &box->err);
-  let_go(box);
   lua_pushnil(L);
   lua_setiuservalue(L, 1, UV_BUFFER);
   lua_pushnil(L);
   lua_setiuservalue(L, 1, UV_ENGINE);
-  lua_pushnil(L);
-  lua_insert(L, 2);
   if (code != 0 && !quiet)
-    return 2; /* nil, error */
+    return l_fail(L, &box->err);
+  if (code != 0)
+    l_warn(L, &box->err);
+  lvhd_error_clear(&box->err);
   lua_pushboolean(L, true);
   return 1;
 }

@@ -9,6 +9,8 @@
  */
 #include "lua/l.h"
 
+#define L_WEAK "lvhd.weak"
+
 /* Pushes the table of handles of the engine at index 1. */
 static void push_handles(lua_State *L) {
   lua_getiuservalue(L, 1, L_ENGINE_HANDLES);
@@ -16,11 +18,7 @@ static void push_handles(lua_State *L) {
 
 void l_new_weak(lua_State *L) {
   lua_newtable(L);
-  if (luaL_newmetatable(L, "lvhd.weak")) {
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-  }
-  lua_setmetatable(L, -2);
+  luaL_setmetatable(L, L_WEAK);
 }
 
 void l_remember(lua_State *L, struct l_task *box) {
@@ -151,7 +149,12 @@ static const luaL_Reg functions[] = {
   {NULL, NULL}
 };
 
-/* With the module table on top. */
+/* With the module table on top.  The mode is set even where the metatable is
+ * there: memory may have run out in between. */
 void l_open_ended(lua_State *L) {
   luaL_setfuncs(L, functions, 0);
+  luaL_newmetatable(L, L_WEAK);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_pop(L, 1);
 }

@@ -7,7 +7,8 @@
  * engine.  A collected engine is only marked: joining its threads waits for
  * the next call (l_sweep) or the end of the state, so that a collection never
  * blocks.  At the end creations finish, long operations are cancelled, and
- * what nobody has read goes to warn().
+ * what nobody has read goes to warn().  It lists all boxes, too, since those
+ * that a finalizer makes meanwhile are finalized by nobody else.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 
 struct l_house {
   struct l_node *first;
+  struct l_box *boxes;
   bool sweeping;
   bool closed; /* the state is going */
 };
@@ -29,6 +31,15 @@ static struct l_house *house_of(lua_State *L) {
   house = lua_touserdata(L, -1);
   lua_pop(L, 1);
   return house;
+}
+
+void l_house_add(lua_State *L, struct l_box *box) {
+  struct l_house *house = house_of(L);
+  box->next = house->boxes;
+  box->prev = &house->boxes;
+  if (box->next)
+    box->next->prev = &box->next;
+  house->boxes = box;
 }
 
 /* Each of them is lost because nobody can read its error any more. */
@@ -97,6 +108,8 @@ static int house_gc(lua_State *L) {
   struct l_house *house = lua_touserdata(L, 1);
   struct l_node *node = NULL;
   house->closed = true;
+  for (struct l_box *box = house->boxes; box; box = box->next)
+    box->let_go(L, box); /* made by a finalizer, too late to have one */
   for (node = house->first; node; node = node->next)
     lvhd_engine_stop(node->engine, LVHD_STOP_CANCEL_LONG);
   while ((node = house->first) != NULL) {
@@ -115,9 +128,6 @@ static int house_gc(lua_State *L) {
 lvhd_engine *l_check_engine(lua_State *L, int arg) {
   struct l_engine *box = luaL_checkudata(L, arg, L_ENGINE);
   luaL_argcheck(L, box->node != NULL, arg, "not an engine");
-  /* An engine that a finalizer makes while the state closes is never
-   * collected, and its node is gone with the house. */
-  luaL_argcheck(L, !house_of(L)->closed, arg, "the Lua state is closing");
   return box->node->engine;
 }
 
@@ -125,13 +135,17 @@ struct lvhd_error *l_engine_error(lua_State *L) {
   return &((struct l_engine *)lua_touserdata(L, 1))->err;
 }
 
-static int engine_gc(lua_State *L) {
-  struct l_engine *box = luaL_checkudata(L, 1, L_ENGINE);
+static void let_go(lua_State *L, void *arg) {
+  struct l_engine *box = arg;
+  (void)L;
   if (box->node)
     box->node->collected = true;
   box->node = NULL;
   lvhd_error_clear(&box->err);
-  return 0;
+}
+
+static int engine_gc(lua_State *L) {
+  return l_box_gc(L, L_ENGINE);
 }
 
 /* The list { name, folder, name, folder ... } in the field "drives"; the array
@@ -187,7 +201,7 @@ static int core_engine(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   read_options(L, &opts);
   l_sweep(L);
-  box = l_box(L, sizeof *box, 4, L_ENGINE);
+  box = l_box(L, sizeof *box, 4, L_ENGINE, let_go);
   l_new_weak(L);
   lua_setiuservalue(L, -2, L_ENGINE_HANDLES);
   l_new_weak(L);

@@ -43,25 +43,38 @@ struct l_node {
 
 /* The boxes: made empty first, filled afterwards.  err holds the error of
  * the call that failed to fill it, until it is pushed or collected; for a task
- * its engine's does, since there are many of them. */
+ * its engine's does, since there are many of them.
+ *
+ * First in each: how it lets go of what it owns, and its place in the house's
+ * list.  Lua finalizes nothing that is made while the state closes, so that
+ * the house, which is finalized last, lets go for such boxes. */
+struct l_box {
+  void (*let_go)(lua_State *L, void *box); /* raises nothing; again: nothing */
+  struct l_box *next, **prev;
+};
 struct l_engine {
+  struct l_box box;
   struct l_node *node; /* NULL: empty */
   struct lvhd_error err;
   lua_Integer results; /* how many have a number */
 };
 struct l_task {
+  struct l_box box;
   lvhd_task *task; /* NULL: empty */
   lua_Integer result; /* its number; 0: not yet pushed */
 };
 struct l_disk {
+  struct l_box box;
   lvhd_disk *disk; /* NULL: empty, closed or collected */
   struct lvhd_error err;
 };
 struct l_infos {
+  struct l_box box;
   lvhd_infos *infos; /* NULL: empty */
   struct lvhd_error err;
 };
 struct l_waiter {
+  struct l_box box;
   lvhd_waiter *waiter; /* NULL: empty */
   struct lvhd_error err;
 };
@@ -69,8 +82,14 @@ struct l_waiter {
 lvhd_engine *l_check_engine(lua_State *L, int arg);
 lvhd_task *l_check_task(lua_State *L, int arg);
 
-/* A new, empty box with its metatable on top of the stack, zeroed. */
-void *l_box(lua_State *L, size_t size, int uservalues, const char *name);
+/* A new, empty box with its metatable on top of the stack, zeroed but for its
+ * first member; and the __gc of such a metatable. */
+void *l_box(lua_State *L, size_t size, int uservalues, const char *name,
+            void (*let_go)(lua_State *L, void *box));
+int l_box_gc(lua_State *L, const char *name);
+
+/* Into the house's list. */
+void l_house_add(lua_State *L, struct l_box *box);
 
 /* A new, empty box for a task of the engine at index 1, on top; where an error
  * of that call goes; and what became of it: the task, or nil and the error. */

@@ -7,17 +7,22 @@
 #define L_STRING "lvhd.string"
 
 /* Text of the engine's, until it is a Lua string. */
-struct box {
+struct l_string {
+  struct l_box box;
   char *text;
   struct lvhd_error err;
 };
 
-static int box_gc(lua_State *L) {
-  struct box *box = luaL_checkudata(L, 1, L_STRING);
+static void let_go(lua_State *L, void *arg) {
+  struct l_string *box = arg;
+  (void)L;
   lvhd_string_free(box->text);
   box->text = NULL;
   lvhd_error_clear(&box->err);
-  return 0;
+}
+
+static int string_gc(lua_State *L) {
+  return l_box_gc(L, L_STRING);
 }
 
 typedef int translate_fn(lvhd_engine *engine, const char *path, char **out,
@@ -27,7 +32,7 @@ typedef int translate_fn(lvhd_engine *engine, const char *path, char **out,
 static int translate(lua_State *L, translate_fn *fn) {
   lvhd_engine *engine = l_check_engine(L, 1);
   const char *path = l_path(L, 2);
-  struct box *box = l_box(L, sizeof *box, 0, L_STRING);
+  struct l_string *box = l_box(L, sizeof *box, 0, L_STRING, let_go);
   if (fn(engine, path, &box->text, &box->err) != 0)
     return l_fail(L, &box->err);
   if (box->text)
@@ -53,7 +58,7 @@ static int core_check_path(lua_State *L) {
   size_t n = 0;
   const char *path =
     lua_isnil(L, 2) ? NULL : luaL_checklstring(L, 2, &n);
-  struct box *box = l_box(L, sizeof *box, 0, L_STRING);
+  struct l_string *box = l_box(L, sizeof *box, 0, L_STRING, let_go);
   if (lvhd_check_path(engine, path, n, &box->err) != 0)
     return l_fail(L, &box->err);
   lua_pushboolean(L, true);
@@ -71,7 +76,7 @@ static const luaL_Reg functions[] = {
 void l_open_path(lua_State *L) {
   luaL_setfuncs(L, functions, 0);
   luaL_newmetatable(L, L_STRING);
-  lua_pushcfunction(L, box_gc);
+  lua_pushcfunction(L, string_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
 }

@@ -16,23 +16,26 @@ lvhd_task *l_check_task(lua_State *L, int arg) {
   return box->task;
 }
 
-static int task_gc(lua_State *L) {
-  struct l_task *box = luaL_checkudata(L, 1, L_TASK);
+static void let_go(lua_State *L, void *arg) {
+  struct l_task *box = arg;
   lvhd_task *task = box->task;
-  if (task) {
-    if (!lvhd_task_forked(task)) {
-      l_cancel_fd(L, lvhd_task_has_fd(task));
-      if (lvhd_task_leave(task))
-        l_warn(L, lvhd_task_peek(task));
-    }
-    box->task = NULL;
-    lvhd_task_free(task);
+  if (task == NULL)
+    return;
+  if (!lvhd_task_forked(task)) {
+    l_cancel_fd(L, lvhd_task_has_fd(task));
+    if (lvhd_task_leave(task))
+      l_warn(L, lvhd_task_peek(task));
   }
-  return 0;
+  box->task = NULL;
+  lvhd_task_free(task);
+}
+
+static int task_gc(lua_State *L) {
+  return l_box_gc(L, L_TASK);
 }
 
 struct l_task *l_new_task(lua_State *L) {
-  struct l_task *box = l_box(L, sizeof *box, 1, L_TASK);
+  struct l_task *box = l_box(L, sizeof *box, 1, L_TASK, let_go);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, UV_ENGINE);
   return box;
@@ -142,10 +145,12 @@ static int core_status(lua_State *L) {
   return 1;
 }
 
-/* error(task, its items or nil) -> error | nil; the error counts as read. */
+/* error(task, its items or nil, peek) -> error | nil; the error counts as read,
+ * once there was memory for it, and not with peek. */
 static int core_error(lua_State *L) {
   lvhd_task *task = l_check_task(L, 1);
-  const struct lvhd_error *err = lvhd_task_error(task);
+  const struct lvhd_error *err = lvhd_task_peek(task);
+  bool peek = lua_toboolean(L, 3);
   if (err == NULL)
     return 0;
   lua_settop(L, 2);
@@ -157,7 +162,16 @@ static int core_error(lua_State *L) {
       l_push_items(L, task);
     lua_setfield(L, 3, "items");
   }
+  if (!peek)
+    (void)lvhd_task_error(task);
   return 1;
+}
+
+/* error_read(task): the error that a peek gave reaches somebody.  Allocates
+ * nothing. */
+static int core_error_read(lua_State *L) {
+  (void)lvhd_task_error(l_check_task(L, 1));
+  return 0;
 }
 
 bool l_has_result(lua_State *L, int at) {
@@ -277,6 +291,7 @@ static const luaL_Reg functions[] = {
   {"step", core_step},
   {"status", core_status},
   {"error", core_error},
+  {"error_read", core_error_read},
   {"info", core_info},
   {"progress", core_progress},
   {"cancel", core_cancel},

@@ -11,18 +11,22 @@ static struct l_waiter *check_waiter(lua_State *L) {
   return box;
 }
 
-static int waiter_gc(lua_State *L) {
-  struct l_waiter *box = luaL_checkudata(L, 1, L_WAITER);
+static void let_go(lua_State *L, void *arg) {
+  struct l_waiter *box = arg;
+  (void)L;
   lvhd_waiter_free(box->waiter);
   box->waiter = NULL;
   lvhd_error_clear(&box->err);
-  return 0;
+}
+
+static int waiter_gc(lua_State *L) {
+  return l_box_gc(L, L_WAITER);
 }
 
 /* waiter(engine) -> waiter | nil, error */
 static int core_waiter(lua_State *L) {
   lvhd_engine *engine = l_check_engine(L, 1);
-  struct l_waiter *box = l_box(L, sizeof *box, 1, L_WAITER);
+  struct l_waiter *box = l_box(L, sizeof *box, 1, L_WAITER, let_go);
   lua_getiuservalue(L, 1, L_ENGINE_STATE);
   lua_setiuservalue(L, -2, 1);
   if (lvhd_waiter_new(engine, &box->waiter, &box->err) != 0)

@@ -197,7 +197,7 @@ static int look_common(struct lv_many *m, struct lvhd_error *err) {
 
 static int tell_parent(const struct lv_many *m, int code,
                        struct lvhd_error *err) {
-  if (code != 0) {
+  if (code != 0 && err) {
     lv_error_path(err, m->common.parent);
     if (err->parent == NULL) /* else a windows_parent is at fault */
       lv_error_parent(err, m->common.parent);

@@ -83,6 +83,9 @@ const char *lv_inplace_path(const void *args) {
   return ((const struct lv_inplace *)args)->path;
 }
 
+/* A verb tells so many findings of its own at the most. */
+#define OWN_FINDINGS 8
+
 int lv_inplace_tell(struct lv_inplace *args, const char *path,
                     struct lvhd_error *err) {
   struct lv_image image = LV_IMAGE_INIT;
@@ -90,6 +93,8 @@ int lv_inplace_tell(struct lv_inplace *args, const char *path,
   int code = lv_image_again(&image, args->env, path, err);
   if (code == 0)
     code = lv_facts_new(&facts, &image, args->env, NULL, NULL, err);
+  if (code == 0 && !lv_findings_reserve(&facts->findings, OWN_FINDINGS))
+    code = no_memory(err);
   lv_image_close(&image, args->env);
   if (code != 0) {
     lv_facts_free(facts);
@@ -114,9 +119,10 @@ bool lv_inplace_step(struct lv_job *job, uint64_t bytes) {
 }
 
 int lv_ready_to_open(struct lv_chain *chain, struct lv_env *env,
-                     const struct lvhd_open_options *opts,
+                     const struct lvhd_open_options *opts, uint64_t *skipped,
                      struct lvhd_error *err) {
   int code = 0;
+  *skipped = 0;
   if (!opts->write && opts->force)
     return 0;
   if (!opts->force)
@@ -137,6 +143,6 @@ int lv_ready_to_open(struct lv_chain *chain, struct lv_env *env,
     code = lv_change_unmodified(chain, 0, chain->count, err);
   if (code == 0)
     code = lv_refuse_children(&chain->images[0], chain, env, opts, NULL, 0,
-                              NULL, err);
+                              skipped, err);
   return code;
 }

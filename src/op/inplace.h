@@ -42,9 +42,10 @@ int lv_refuse_saved(const struct lv_image *image, struct lvhd_error *err);
 bool lv_inplace_step(struct lv_job *job, uint64_t bytes);
 
 /* The locks of an open disk, and with opts->write what must hold before it may
- * be written: the leaf taken, parents unmodified, no other children. */
+ * be written: the leaf taken, parents unmodified, no other children; *skipped:
+ * what the search for those could not look at. */
 int lv_ready_to_open(struct lv_chain *chain, struct lv_env *env,
-                     const struct lvhd_open_options *opts,
+                     const struct lvhd_open_options *opts, uint64_t *skipped,
                      struct lvhd_error *err);
 
 /* The search for other children (others.c). */

@@ -22,8 +22,15 @@ struct child {
   const struct lv_image *of;
 };
 
+struct named {
+  dev_t dev;
+  ino_t ino;
+};
+
 struct found {
   struct lv_search *search;
+  struct named *but; /* what the caller names */
+  size_t but_count;
   struct child *children;
   size_t count, room;
 };
@@ -47,7 +54,6 @@ static bool same(const struct stat *st, dev_t dev, ino_t ino) {
  * another name already. */
 static bool is_known(const struct found *found, const struct stat *st) {
   const struct lv_search *search = found->search;
-  struct stat named;
   for (size_t i = 0; search->chain && i < search->chain->count; i++) {
     const struct stat *own = &search->chain->images[i].file.st;
     if (same(st, own->st_dev, own->st_ino))
@@ -56,11 +62,35 @@ static bool is_known(const struct found *found, const struct stat *st) {
   for (size_t i = 0; i < found->count; i++)
     if (same(st, found->children[i].dev, found->children[i].ino))
       return true;
-  for (size_t i = 0; i < search->but_count; i++)
-    if (lv_file_stat(&named, search->env, search->but[i], NULL) == 0 &&
-        same(st, named.st_dev, named.st_ino))
+  for (size_t i = 0; i < found->but_count; i++)
+    if (same(st, found->but[i].dev, found->but[i].ino))
       return true;
   return false;
+}
+
+/* Which files the caller names.  One that is not there is for others to tell;
+ * any other failure would make the search refuse for the sake of a file that
+ * was named. */
+static int take_named(struct found *found, struct lvhd_error *err) {
+  const struct lv_search *search = found->search;
+  int code = 0;
+  found->but = calloc(search->but_count + 1, sizeof *found->but);
+  if (found->but == NULL)
+    return no_memory(err);
+  for (size_t i = 0; code == 0 && i < search->but_count; i++) {
+    struct stat st;
+    code = lv_file_stat(&st, search->env, search->but[i], err);
+    if (code == 0) {
+      found->but[found->but_count++] =
+        (struct named){.dev = st.st_dev, .ino = st.st_ino};
+    } else if (code == LVHD_E_PATH_NOT_FOUND) {
+      lvhd_error_clear(err);
+      code = 0;
+    } else {
+      lv_error_path(err, search->but[i]);
+    }
+  }
+  return code;
 }
 
 /* ---- one file -------------------------------------------------------- */
@@ -286,7 +316,9 @@ int lv_refuse_others(struct lv_search *search, struct lvhd_error *err) {
   search->skipped = 0;
   if (search->opts->force || search->opts->no_search)
     return 0;
-  code = lv_walk_new(&walk, search->env, err);
+  code = take_named(&found, err);
+  if (code == 0)
+    code = lv_walk_new(&walk, search->env, err);
   if (code == 0)
     code = look_around(&found, walk, err);
   lv_walk_free(walk);
@@ -295,6 +327,7 @@ int lv_refuse_others(struct lv_search *search, struct lvhd_error *err) {
   for (size_t i = 0; i < found.count; i++)
     free(found.children[i].path);
   free(found.children);
+  free(found.but);
   return code;
 }
 

@@ -244,19 +244,23 @@ static int go_through(struct work *w, struct lvhd_error *err) {
 
 /* ---- 6 all of it ----------------------------------------------------- */
 
+/* The length comes before what is written: behind the end of a file XFS
+ * reserves more than was asked for, and fills holes so. */
 static int pour_plain(struct work *w, struct lvhd_error *err) {
   const struct lv_plan *plan = w->plan;
+  bool shared = false;
   int code = 0;
   if (w->c->opts.allocate == LVHD_RESERVE)
     code = lv_newfile_reserve(w->file, plan->file_size, err);
-  if (code == 0 && share(w))
+  shared = code == 0 && share(w);
+  if (code == 0 && (!shared || w->c->type == LVHD_RAW))
+    code = lv_newfile_extend(w->file, plan->file_size, err);
+  if (shared && code == 0)
     tell(w, w->gather.size);
   else if (code == 0)
     code = go_through(w, err);
-  if (code != 0)
-    return code;
-  return w->c->type == LVHD_RAW
-           ? lv_newfile_extend(w->file, plan->file_size, err)
+  return code != 0 || w->c->type == LVHD_RAW
+           ? code
            : put(w, plan->footer, LV_FOOTER_SIZE, plan->footer_offset, err);
 }
 

@@ -16,7 +16,7 @@
 /* ---- for task.c and pool.c ------------------------------------------- */
 
 void lv_ended_keep(struct lv_pool *pool, lvhd_task *task) {
-  if (!pool->collects || task->kept)
+  if (!pool->collects)
     return;
   task->kept = true;
   atomic_fetch_add(&task->refs, 1);

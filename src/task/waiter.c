@@ -10,14 +10,15 @@
 #include "task/task.h"
 
 /* With the lock held: a descriptor that nobody uses, or one more. */
-static int lend_fd(struct lv_pool *pool, struct lvhd_error *err) {
+static int lend_fd(struct lv_pool *pool, int *out, struct lvhd_error *err) {
   size_t n = pool->fd_count;
   int *fds = NULL;
   bool *used = NULL;
   for (size_t i = 0; i < n; i++)
     if (!pool->fd_used[i]) {
       pool->fd_used[i] = true;
-      return pool->fds[i];
+      *out = pool->fds[i];
+      return 0;
     }
   fds = realloc(pool->fds, (n + 1) * sizeof *fds);
   if (fds)
@@ -25,35 +26,33 @@ static int lend_fd(struct lv_pool *pool, struct lvhd_error *err) {
   used = realloc(pool->fd_used, (n + 1) * sizeof *used);
   if (used)
     pool->fd_used = used;
-  if (fds == NULL || used == NULL) {
-    lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
-    return -1;
-  }
-  pool->fds[n] = lv_event_fd();
-  if (pool->fds[n] < 0) {
-    lv_fail_errno(err, LV_STEP_OTHER, errno, "eventfd");
-    return -1;
-  }
-  pool->fd_used[n] = true;
+  if (fds == NULL || used == NULL)
+    return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  fds[n] = lv_event_fd();
+  if (fds[n] < 0)
+    return lv_fail_errno(err, LV_STEP_OTHER, errno, "eventfd");
+  used[n] = true;
   pool->fd_count = n + 1;
-  return pool->fds[n];
+  *out = fds[n];
+  return 0;
 }
 
 int lvhd_waiter_new(lvhd_engine *engine, lvhd_waiter **out,
                     struct lvhd_error *err) {
   struct lv_pool *pool = (struct lv_pool *)engine; /* its first member */
   lvhd_waiter *waiter = NULL;
+  int code = 0;
   if (lv_pool_forked(pool))
     return lv_fail(err, LVHD_E_HANDLE, LV_R_FORKED);
   waiter = calloc(1, sizeof *waiter);
   if (waiter == NULL)
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   pthread_mutex_lock(&pool->lock);
-  waiter->fd = lend_fd(pool, err);
+  code = lend_fd(pool, &waiter->fd, err);
   pthread_mutex_unlock(&pool->lock);
-  if (waiter->fd < 0) {
+  if (code != 0) {
     free(waiter);
-    return err ? err->code : LVHD_VM_E_OUT_OF_RESOURCE;
+    return code;
   }
   waiter->pool = pool;
   atomic_fetch_add(&pool->refs, 1);

@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Unit tests of src/io/newfile: each call that fails, what it is told as and
+ * what it leaves, and what others do to the name meanwhile.  In a folder of
+ * its own below TMPDIR.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "io/newfile.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define MIB (UINT64_C(1) << 20)
+
+/* ---- calls that fail ----------------------------------------------------- */
+
+/* One call of the system's, which fails from its `from`-th time on, `times`
+ * times. */
+struct faulty {
+  struct lv_sys sys; /* first: its functions get it */
+  const char *call;
+  int errnum;
+  unsigned from, times, calls;
+  long magic; /* of the file system; 0: what it is */
+  int64_t sent_from, sent;
+};
+
+static bool fails(const struct lv_sys *sys, const char *call) {
+  struct faulty *f = (struct faulty *)(uintptr_t)sys;
+  if (f->call == NULL || strcmp(f->call, call) != 0)
+    return false;
+  f->calls++;
+  if (f->calls < f->from || f->calls >= f->from + f->times)
+    return false;
+  errno = f->errnum;
+  return true;
+}
+
+#define REAL lv_sys_real
+#define FAULTY(type, name, params, args)                                     \
+  static type f_##name params {                                              \
+    return fails(sys, #name) ? (type)-1 : REAL.name args;                    \
+  }
+
+FAULTY(int, fstat, (const struct lv_sys *sys, int fd, struct stat *st),
+       (sys, fd, st))
+FAULTY(int, fallocate,
+       (const struct lv_sys *sys, int fd, int mode, off_t at, off_t n),
+       (sys, fd, mode, at, n))
+FAULTY(int, fsync, (const struct lv_sys *sys, int fd), (sys, fd))
+FAULTY(int, syncfs, (const struct lv_sys *sys, int fd), (sys, fd))
+FAULTY(int, futimens,
+       (const struct lv_sys *sys, int fd, const struct timespec ts[2]),
+       (sys, fd, ts))
+FAULTY(int, fchmod, (const struct lv_sys *sys, int fd, mode_t mode),
+       (sys, fd, mode))
+FAULTY(int, ftruncate, (const struct lv_sys *sys, int fd, off_t n),
+       (sys, fd, n))
+FAULTY(int, linkat,
+       (const struct lv_sys *sys, int from, const char *a, int to,
+        const char *b, int flags),
+       (sys, from, a, to, b, flags))
+FAULTY(int, renameat2,
+       (const struct lv_sys *sys, int from, const char *a, int to,
+        const char *b, unsigned flags),
+       (sys, from, a, to, b, flags))
+FAULTY(int, unlinkat,
+       (const struct lv_sys *sys, int dir, const char *path, int flags),
+       (sys, dir, path, flags))
+FAULTY(int, mkdirat,
+       (const struct lv_sys *sys, int dir, const char *path, mode_t mode),
+       (sys, dir, path, mode))
+FAULTY(ssize_t, getrandom,
+       (const struct lv_sys *sys, void *buf, size_t n, unsigned flags),
+       (sys, buf, n, flags))
+
+static int f_openat(const struct lv_sys *sys, int dir, const char *path,
+                    int flags, mode_t mode) {
+  const char *call =
+    (flags & O_TMPFILE) == O_TMPFILE ? "O_TMPFILE" : "openat";
+  return fails(sys, call) ? -1 : REAL.openat(sys, dir, path, flags, mode);
+}
+
+/* A close that fails has closed all the same. */
+static int f_close(const struct lv_sys *sys, int fd) {
+  int code = REAL.close(sys, fd);
+  return fails(sys, "close") ? -1 : code;
+}
+
+static int f_fstatfs(const struct lv_sys *sys, int fd, struct statfs *st) {
+  const struct faulty *f = (const struct faulty *)sys;
+  int code = fails(sys, "fstatfs") ? -1 : REAL.fstatfs(sys, fd, st);
+  if (f->magic != 0)
+    st->f_type = f->magic;
+  return code;
+}
+
+static int f_send(const struct lv_sys *sys, int fd, off_t at, off_t n) {
+  struct faulty *f = (struct faulty *)(uintptr_t)sys;
+  (void)fd;
+  f->sent_from = at;
+  f->sent = n;
+  return fails(sys, "send") ? -1 : 0;
+}
+
+static void break_call(struct faulty *f, const char *call, int errnum,
+                       unsigned from, unsigned times) {
+  *f = (struct faulty){.sys = lv_sys_real, .call = call, .errnum = errnum,
+                       .from = from, .times = times};
+  f->sys.openat = f_openat;
+  f->sys.close = f_close;
+  f->sys.fstat = f_fstat;
+  f->sys.fstatfs = f_fstatfs;
+  f->sys.fallocate = f_fallocate;
+  f->sys.send = f_send;
+  f->sys.fsync = f_fsync;
+  f->sys.syncfs = f_syncfs;
+  f->sys.futimens = f_futimens;
+  f->sys.fchmod = f_fchmod;
+  f->sys.ftruncate = f_ftruncate;
+  f->sys.linkat = f_linkat;
+  f->sys.renameat2 = f_renameat2;
+  f->sys.unlinkat = f_unlinkat;
+  f->sys.mkdirat = f_mkdirat;
+  f->sys.getrandom = f_getrandom;
+}
+
+/* ---- a file under way ---------------------------------------------------- */
+
+static char base[PATH_MAX];
+
+static const char *in(const char *name) {
+  static char path[4][PATH_MAX + 100];
+  static int turn;
+  turn = (turn + 1) % 4;
+  snprintf(path[turn], sizeof path[turn], "%s/%s", base, name);
+  return path[turn];
+}
+
+static bool exists(const char *name) {
+  struct stat st;
+  return lstat(in(name), &st) == 0;
+}
+
+static void write_other(const char *name) {
+  FILE *f = fopen(in(name), "w");
+  CHECK(f != NULL && fputs("other", f) >= 0 && fclose(f) == 0);
+}
+
+static unsigned count(const char *folder) {
+  DIR *dir = opendir(folder);
+  unsigned n = 0;
+  while (dir && readdir(dir))
+    n++;
+  if (dir)
+    closedir(dir);
+  return n;
+}
+
+struct job {
+  struct lv_env env;
+  struct lv_folder folder;
+  struct lv_newfile file;
+  struct lvhd_error err;
+  char path[PATH_MAX + 100];
+  unsigned descriptors, entries;
+};
+
+/* In the folder base/below, which need not be there. */
+static int begin(struct job *j, struct faulty *f, const char *below,
+                 bool named) {
+  memset(j, 0, sizeof *j);
+  j->descriptors = count("/proc/self/fd");
+  j->entries = count(base);
+  j->err = (struct lvhd_error)LVHD_ERROR_INIT;
+  j->file = (struct lv_newfile)LV_NEWFILE_INIT;
+  snprintf(j->path, sizeof j->path, "%s%s", base, below);
+  lv_env_init(&j->env, &lv_sys_real);
+  CHECK_INT(lv_folder_open(&j->folder, &j->env, j->path, &j->err), 0);
+  j->env.sys = &f->sys;
+  return lv_newfile_begin(&j->file, &j->env, &j->folder, j->path, "new.vhd",
+                          0600, named, &j->err);
+}
+
+/* Nothing stays, but what is told. */
+static void over(struct job *j, unsigned stays) {
+  struct stat st;
+  lv_newfile_abandon(&j->file);
+  CHECK_INT(fstat(j->folder.fd, &st), 0); /* it was lent */
+  j->env.sys = &lv_sys_real;
+  lv_folder_close(&j->folder, &j->env);
+  lvhd_error_clear(&j->err);
+  CHECK_INT(count("/proc/self/fd"), j->descriptors);
+  CHECK_INT(count(base), j->entries + stays);
+}
+
+static void told(struct job *j, int code, int errnum, const char *call) {
+  CHECK(code != 0);
+  CHECK_INT(j->err.code, code);
+  CHECK_INT(j->err.errnum, errnum);
+  CHECK_STR(j->err.syscall, call);
+}
+
+/* ---- beginning ------------------------------------------------------------ */
+
+static void test_begin(void) {
+  static const int none[] = {EOPNOTSUPP, EISDIR, EINVAL, ENOSYS, ENOENT};
+  struct faulty f;
+  struct job j;
+  for (size_t i = 0; i < COUNT(none); i++) {
+    break_call(&f, "O_TMPFILE", none[i], 1, 1);
+    CHECK_INT(begin(&j, &f, "", false), 0);
+    CHECK(j.file.temp[0] != '\0');
+    CHECK(exists(j.file.temp));
+    over(&j, 0);
+  }
+  break_call(&f, "O_TMPFILE", EACCES, 1, 1);
+  told(&j, begin(&j, &f, "", false), EACCES, "openat");
+  CHECK_INT(j.file.fd, -1);
+  over(&j, 0);
+  break_call(&f, "getrandom", ENOSYS, 1, 1);
+  told(&j, begin(&j, &f, "", true), ENOSYS, "getrandom");
+  over(&j, 0);
+  break_call(&f, "openat", ENOSPC, 1, 1);
+  told(&j, begin(&j, &f, "", true), ENOSPC, "openat");
+  CHECK_STR(j.file.temp, "");
+  over(&j, 0);
+  break_call(&f, "openat", EEXIST, 1, 2); /* another has that name: again */
+  CHECK_INT(begin(&j, &f, "", true), 0);
+  over(&j, 0);
+}
+
+/* ---- writing -------------------------------------------------------------- */
+
+static int put(struct job *j, size_t n, uint64_t at) {
+  static char bytes[70000];
+  struct iovec iov[2] = {{bytes, n / 2}, {bytes, n - n / 2}};
+  return lv_newfile_write(&j->file, iov, 2, at, &j->err);
+}
+
+static unsigned short_writes;
+
+/* A signal, then a byte at a time, then nothing. */
+static ssize_t trickle(const struct lv_sys *sys, int fd,
+                       const struct iovec *iov, int n, off_t at) {
+  struct iovec one = {iov->iov_base, 1};
+  (void)n;
+  if (short_writes == 0) {
+    errno = ENOSPC; /* of another call */
+    return 0;
+  }
+  if (short_writes-- % 2 == 0) {
+    errno = EINTR;
+    return -1;
+  }
+  return lv_sys_real.pwritev(sys, fd, &one, 1, at);
+}
+
+static void test_short_writes(void) {
+  struct faulty f;
+  struct job j;
+  struct stat st;
+  break_call(&f, NULL, 0, 0, 0);
+  f.sys.pwritev = trickle;
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  short_writes = 8;
+  CHECK_INT(put(&j, 4, 0), 0);
+  CHECK_INT(short_writes, 0);
+  CHECK_INT(fstat(j.file.fd, &st), 0);
+  CHECK_INT(st.st_size, 4);
+  told(&j, put(&j, 4, 4), EIO, "pwritev");
+  over(&j, 0);
+}
+
+/* Long writes are reserved where that helps; what fails there is no matter. */
+static void test_reserve_ahead(void) {
+  struct faulty f;
+  struct job j;
+  break_call(&f, "fallocate", EIO, 0, 0);
+  f.magic = EXT4_SUPER_MAGIC;
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  lv_newfile_much(&j.file, false);
+  CHECK(j.file.reserves);
+  CHECK_INT(put(&j, 65535, 0), 0);
+  CHECK_INT(f.calls, 0);
+  CHECK_INT(put(&j, 65536, 65535), 0);
+  CHECK_INT(f.calls, 1);
+  CHECK(j.file.reserves);
+  f.from = 2;
+  f.times = 1;
+  CHECK_INT(put(&j, 65536, 0), 0);
+  CHECK(!j.file.reserves);
+  CHECK_INT(put(&j, 65536, 0), 0);
+  CHECK_INT(f.calls, 2);
+  over(&j, 0);
+  break_call(&f, "fstatfs", EIO, 1, 1);
+  f.magic = EXT4_SUPER_MAGIC;
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  lv_newfile_much(&j.file, false);
+  CHECK(!j.file.reserves);
+  f.magic = TMPFS_MAGIC;
+  lv_newfile_much(&j.file, true);
+  CHECK(!j.file.reserves);
+  CHECK(j.file.sends);
+  over(&j, 0);
+}
+
+static void test_send_behind(void) {
+  struct faulty f;
+  struct job j;
+  break_call(&f, "send", EIO, 3, 1);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  lv_newfile_much(&j.file, true);
+  CHECK_INT(put(&j, 2, 16 * MIB - 3), 0);
+  CHECK_INT(f.calls, 0);
+  CHECK_INT(put(&j, 2, 16 * MIB - 2), 0);
+  CHECK_INT(f.calls, 1);
+  CHECK_INT(f.sent_from, 0);
+  CHECK_INT(f.sent, 8 * MIB);
+  CHECK_INT(put(&j, 2, 24 * MIB - 3), 0);
+  CHECK_INT(f.calls, 1);
+  CHECK_INT(put(&j, 2, 40 * MIB), 0);
+  CHECK_INT(f.calls, 2);
+  CHECK_INT(f.sent_from, 8 * MIB);
+  CHECK_INT(f.sent, 24 * MIB);
+  CHECK_INT(put(&j, 2, 80 * MIB), 0);
+  CHECK(!j.file.sends); /* the third failed: no more are tried */
+  CHECK_INT(put(&j, 2, 120 * MIB), 0);
+  CHECK_INT(f.calls, 3);
+  over(&j, 0);
+}
+
+static void test_attributes(void) {
+  struct faulty f;
+  struct job j;
+  break_call(&f, "fchmod", EPERM, 1, 1);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  told(&j, lv_newfile_chmod(&j.file, 0640, &j.err), EPERM, "fchmod");
+  over(&j, 0);
+  break_call(&f, "futimens", EPERM, 1, 1);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  told(&j, lv_newfile_touch(&j.file, 1, &j.err), EPERM, "futimens");
+  over(&j, 0);
+  break_call(&f, "fsync", EIO, 1, 1);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  told(&j, lv_newfile_flush(&j.file, &j.err), EIO, "fsync");
+  CHECK_INT(lv_folder_flush(&j.env, j.folder.fd, false, j.file.fd, NULL), 0);
+  over(&j, 0);
+  break_call(&f, "syncfs", EIO, 1, 1);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  told(&j, lv_folder_flush(&j.env, -1, true, j.file.fd, &j.err), EIO,
+       "syncfs");
+  over(&j, 0);
+  for (int errnum = 0; errnum < 2; errnum++) {
+    break_call(&f, "fallocate", errnum ? ENOSYS : EOPNOTSUPP, 1, 1);
+    CHECK_INT(begin(&j, &f, "", false), 0);
+    told(&j, lv_newfile_reserve(&j.file, 4096, &j.err), f.errnum,
+         "fallocate");
+    CHECK_INT(j.err.reason, LV_R_NO_RESERVE);
+    CHECK_INT(j.err.code, LVHD_E_NOTIMPL);
+    over(&j, 0);
+  }
+  break_call(&f, "fallocate", EINTR, 1, 2);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  CHECK_INT(lv_newfile_reserve(&j.file, 4096, &j.err), 0);
+  over(&j, 0);
+  break_call(&f, "ftruncate", EINTR, 1, 2);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  CHECK_INT(lv_newfile_extend(&j.file, 4096, &j.err), 0);
+  f.errnum = EFBIG;
+  f.calls = 0;
+  told(&j, lv_newfile_extend(&j.file, 4096, &j.err), EFBIG, "ftruncate");
+  over(&j, 0);
+}
+
+/* ---- the name ------------------------------------------------------------- */
+
+/* Linking and settling, while a call fails. */
+static int publish(struct job *j, bool full) {
+  int code = lv_newfile_link(&j->file, full, &j->err);
+  return code == 0 ? lv_newfile_settle(&j->file, &j->err) : code;
+}
+
+static void test_link_unnamed(void) {
+  static const int through_proc[] = {ENOENT, EPERM, EINVAL};
+  static const int never[] = {EPERM, EOPNOTSUPP, ENOSYS, EINVAL, EXDEV,
+                              EMLINK};
+  struct faulty f;
+  struct job j;
+  for (size_t i = 0; i < COUNT(through_proc); i++) {
+    break_call(&f, "linkat", through_proc[i], 1, 1);
+    CHECK_INT(begin(&j, &f, "", false), 0);
+    CHECK_INT(publish(&j, true), 0);
+    CHECK_INT(f.calls, 2);
+    CHECK(atomic_load(&j.env.no_empty_path));
+    over(&j, 1);
+    CHECK_INT(unlink(in("new.vhd")), 0);
+  }
+  break_call(&f, "linkat", ENOSPC, 1, 1);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  told(&j, publish(&j, true), ENOSPC, "linkat");
+  CHECK_INT(f.calls, 1);
+  over(&j, 0);
+  for (size_t i = 0; i < COUNT(never); i++) {
+    break_call(&f, "linkat", never[i], 1, 2);
+    CHECK_INT(begin(&j, &f, "", false), 0);
+    CHECK_INT(publish(&j, true), LV_AGAIN_NAMED);
+    CHECK(atomic_load(&j.env.no_tmpfile) != 0);
+    over(&j, 0);
+  }
+  break_call(&f, "linkat", ENOENT, 1, 2);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  CHECK_INT(publish(&j, true), LV_AGAIN_NAMED);
+  CHECK(atomic_load(&j.env.no_tmpfile) == 0); /* of this file alone */
+  over(&j, 0);
+  write_other("new.vhd");
+  break_call(&f, NULL, 0, 0, 0);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  told(&j, publish(&j, true), EEXIST, "linkat");
+  CHECK_INT(j.err.code, LVHD_E_ALREADY_EXISTS);
+  over(&j, 0);
+  CHECK(exists("new.vhd"));
+  unlink(in("new.vhd"));
+}
+
+static void test_link_named(void) {
+  static const int instead[] = {EPERM, EOPNOTSUPP, ENOSYS, EINVAL, EXDEV,
+                                EMLINK};
+  struct faulty f;
+  struct job j;
+  for (size_t i = 0; i < COUNT(instead); i++) {
+    break_call(&f, "renameat2", instead[i], 1, 1);
+    CHECK_INT(begin(&j, &f, "", true), 0);
+    CHECK_INT(publish(&j, false), 0);
+    over(&j, 1);
+    CHECK_INT(unlink(in("new.vhd")), 0);
+  }
+  break_call(&f, "renameat2", EIO, 1, 1);
+  CHECK_INT(begin(&j, &f, "", true), 0);
+  told(&j, publish(&j, false), EIO, "renameat2");
+  over(&j, 0);
+  /* Neither is to be had. */
+  break_call(&f, "renameat2", EINVAL, 1, 1);
+  CHECK_INT(begin(&j, &f, "", true), 0);
+  f.sys.linkat = lv_sys_real.linkat;
+  CHECK_INT(unlink(in(j.file.temp)), 0);
+  CHECK(publish(&j, false) != 0);
+  CHECK_STR(j.err.syscall, "linkat");
+  over(&j, 0);
+}
+
+static int no_linkat(const struct lv_sys *sys, int from, const char *a,
+                     int to, const char *b, int flags) {
+  (void)sys, (void)from, (void)a, (void)to, (void)b, (void)flags;
+  errno = EPERM;
+  return -1;
+}
+
+static void test_no_publish(void) {
+  struct faulty f;
+  struct job j;
+  break_call(&f, "renameat2", EINVAL, 1, 1);
+  f.sys.linkat = no_linkat;
+  CHECK_INT(begin(&j, &f, "", true), 0);
+  told(&j, publish(&j, false), EPERM, "linkat");
+  CHECK_INT(j.err.code, LVHD_DISP_E_EXCEPTION);
+  CHECK_INT(j.err.reason, LV_R_NO_PUBLISH);
+  over(&j, 0);
+}
+
+/* ---- the end -------------------------------------------------------------- */
+
+static void replace(void) {
+  CHECK_INT(unlink(in("new.vhd")), 0);
+  write_other("new.vhd");
+}
+
+/* Only what names our file is taken away. */
+static void test_take_away(void) {
+  struct faulty f;
+  struct job j;
+  break_call(&f, NULL, 0, 0, 0);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  CHECK(exists("new.vhd"));
+  over(&j, 0);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  replace();
+  over(&j, 1);
+  CHECK_INT(unlink(in("new.vhd")), 0);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  CHECK_INT(unlink(in("new.vhd")), 0);
+  over(&j, 0);
+  /* What was never linked has no name; another's is not touched. */
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  write_other("new.vhd");
+  over(&j, 1);
+  CHECK_INT(unlink(in("new.vhd")), 0);
+  /* A failed fstat: whose name it is is not known. */
+  break_call(&f, "fstat", EIO, 0, 0);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  CHECK_INT(lv_newfile_link(&j.file, false, &j.err), 0);
+  f.calls = 0;
+  f.from = 1;
+  f.times = 2;
+  told(&j, lv_newfile_settle(&j.file, &j.err), EIO, "fstat");
+  over(&j, 1);
+  CHECK_INT(unlink(in("new.vhd")), 0);
+}
+
+/* A close that tells of lost bytes takes the name back; a signal does not. */
+static void test_settle(void) {
+  struct faulty f;
+  struct job j;
+  for (int round = 0; round < 3; round++) {
+    break_call(&f, "close", round == 2 ? EINTR : EIO, 0, 0);
+    CHECK_INT(begin(&j, &f, "", false), 0);
+    CHECK_INT(lv_newfile_link(&j.file, false, &j.err), 0);
+    if (round == 1)
+      replace();
+    f.calls = 0;
+    f.from = 1;
+    f.times = 1;
+    if (round == 2)
+      CHECK_INT(lv_newfile_settle(&j.file, &j.err), 0);
+    else
+      told(&j, lv_newfile_settle(&j.file, &j.err), EIO, "close");
+    CHECK_INT(j.file.fd, -1);
+    over(&j, round != 0);
+    if (round != 0)
+      CHECK_INT(unlink(in("new.vhd")), 0);
+  }
+  break_call(&f, "fsync", EIO, 1, 1);
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  told(&j, lv_newfile_settle(&j.file, &j.err), EIO, "fsync");
+  over(&j, 0);
+}
+
+/* A folder that goes away is made anew; not flushed where that is not asked. */
+static void test_gone(void) {
+  struct faulty f;
+  struct job j;
+  for (int named = 0; named < 2; named++) {
+    CHECK_INT(mkdir(in("x"), 0700), 0);
+    break_call(&f, "fsync", EIO, 0, 0);
+    CHECK_INT(begin(&j, &f, "/x", false), 0);
+    CHECK_INT(rmdir(in("x")), 0);
+    CHECK_INT(publish(&j, named != 0), 0);
+    CHECK_INT(f.calls != 0, named != 0);
+    over(&j, 0);
+    CHECK_INT(unlink(in("x/new.vhd")), 0);
+    CHECK_INT(rmdir(in("x")), 0);
+  }
+}
+
+/* Folders that were made go again, as far as nobody else uses them. */
+static void test_folders(void) {
+  struct faulty f;
+  struct job j;
+  break_call(&f, NULL, 0, 0, 0);
+  CHECK_INT(begin(&j, &f, "/x/y/z", false), 0);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  CHECK(exists("x/y/z/new.vhd"));
+  over(&j, 0);
+  CHECK_INT(begin(&j, &f, "/x/y/z", false), 0);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  write_other("x/other");
+  over(&j, 1);
+  CHECK(!exists("x/y"));
+  CHECK_INT(begin(&j, &f, "/x/y/z", false), 0);
+  CHECK_INT(publish(&j, true), 0);
+  over(&j, 0);
+  CHECK(exists("x/y/z/new.vhd"));
+  CHECK_INT(unlink(in("x/y/z/new.vhd")), 0);
+  CHECK_INT(rmdir(in("x/y/z")), 0);
+  CHECK_INT(rmdir(in("x/y")), 0);
+  CHECK_INT(unlink(in("x/other")), 0);
+  CHECK_INT(rmdir(in("x")), 0);
+  for (unsigned at = 1; at <= 3; at++) {
+    break_call(&f, "mkdirat", EROFS, at, 1);
+    CHECK_INT(begin(&j, &f, "/x/y/z", false), 0);
+    told(&j, publish(&j, true), EROFS, "mkdirat");
+    over(&j, 0);
+    break_call(&f, "fsync", EIO, at, 1); /* of the folder above */
+    CHECK_INT(begin(&j, &f, "/x/y/z", false), 0);
+    told(&j, publish(&j, true), EIO, "fsync");
+    over(&j, 0);
+  }
+}
+
+int main(void) {
+  const char *tmp = getenv("TMPDIR");
+  char real[PATH_MAX];
+  snprintf(base, sizeof base, "%s/lvhd-newfile.XXXXXX", tmp ? tmp : "/tmp");
+  if (mkdtemp(base) == NULL || realpath(base, real) == NULL)
+    return 1;
+  snprintf(base, sizeof base, "%s", real);
+  test_begin();
+  test_short_writes();
+  test_reserve_ahead();
+  test_send_behind();
+  test_attributes();
+  test_link_unnamed();
+  test_link_named();
+  test_no_publish();
+  test_take_away();
+  test_settle();
+  test_gone();
+  test_folders();
+  CHECK_INT(rmdir(base), 0);
+  return check_done();
+}
