@@ -19,6 +19,9 @@ LIBFLAG ?= -shared
 PREFIX ?= /usr/local
 INST_LUADIR ?= $(PREFIX)/share/lua/5.4
 INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
+INST_BINDIR ?= $(PREFIX)/bin
+# "" where only the rock's own folders may be written.
+INST_SHAREDIR ?= $(PREFIX)/share
 LUA ?= lua5.4
 LUA_LIB ?= -llua5.4
 LUA_INCDIR ?= $(firstword $(patsubst %/lua.h,%,$(wildcard \
@@ -194,6 +197,41 @@ $(BENCHMODS): $(B)/bench/%.so: $(B)/obj/spec/bench/lua/%.o
 
 -include $(ALL_OBJ:.o=.d)
 
+# ---- the C library -----------------------------------------------------
+
+# liblvhd.a is one object whose inner names are local; liblvhd.so exports the
+# same names.  The number behind .so. goes up when a program must be compiled
+# anew.
+LIB_VERSION := $(shell sed -n 's/^\#define LVHD_VERSION "\(.*\)"/\1/p' src/lvhd.h)
+SONAME = liblvhd.so.0
+LIB_SO := $(B)/liblvhd.so.$(LIB_VERSION)
+OBJCOPY ?= objcopy
+INST_CLIBDIR ?= $(PREFIX)/lib
+INST_INCDIR ?= $(PREFIX)/include
+
+.PHONY: lib
+lib: $(B)/liblvhd.a $(B)/liblvhd.so $(B)/lvhd.pc
+$(B)/obj/liblvhd.o: $(ENGINE_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -nostdlib -r -o $@ $^
+	$(Q)$(OBJCOPY) --localize-hidden $@
+$(B)/liblvhd.a: $(B)/obj/liblvhd.o
+	@rm -f $@
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
+$(LIB_SO): $(ENGINE_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) $(LV_SOFLAGS) -o $@ $^
+$(B)/liblvhd.so: $(LIB_SO)
+	$(Q)ln -sf $(<F) $(B)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $@
+$(B)/lvhd.pc: $(FLAGS) Makefile src/lvhd.h force
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(INST_CLIBDIR)' \
+	  'includedir=$(INST_INCDIR)' '' 'Name: lvhd' \
+	  'Description: create, inspect and maintain VHD virtual hard disks' \
+	  'Version: $(LIB_VERSION)' 'Cflags: -I$${includedir}' \
+	  'Libs: -L$${libdir} -llvhd' 'Libs.private: -pthread' > $@
+
 # ---- trying and testing ------------------------------------------------
 
 RUN_PATHS = LUA_PATH="./?.lua;./?/init.lua;;" \
@@ -294,6 +332,10 @@ mutants:
 	  JOBS="$(JOBS)" FRESH="$(FRESH)" LIST="$(LIST)" WHOLE="$(WHOLE)" \
 	  JUDGES="$(JUDGES)" PATIENCE="$(PATIENCE)" LUA_PATH="./?.lua;./?/init.lua;;" \
 	  $(LUA) spec/support/mutants.lua
+
+.PHONY: reference
+reference:
+	$(LUA) spec/support/reference.lua > lvhd/REFERENCE.md
 
 # ---- sanitizers --------------------------------------------------------
 
@@ -466,20 +508,72 @@ rooms:
 # ---- installing --------------------------------------------------------
 
 INSTALL ?= install
-LUA_DIRS = lvhd lvhd/virtualserver
-.PHONY: install uninstall clean help
+LUA_DIRS = lvhd lvhd/virtualserver lvhd/command
+.PHONY: install uninstall install-lib uninstall-lib clean help
+MAN_PAGE = $(DESTDIR)$(INST_SHAREDIR)/man/man1/lvhd.1
+COMPLETION = $(DESTDIR)$(INST_SHAREDIR)/bash-completion/completions/lvhd
 install: all
 	$(INSTALL) -d $(LUA_DIRS:%="$(DESTDIR)$(INST_LUADIR)/%") \
-	  "$(DESTDIR)$(INST_LIBDIR)/lvhd"
+	  "$(DESTDIR)$(INST_LIBDIR)/lvhd" "$(DESTDIR)$(INST_BINDIR)"
 	for d in $(LUA_DIRS); do $(INSTALL) -m 644 $$d/*.lua \
 	  "$(DESTDIR)$(INST_LUADIR)/$$d" || exit 1; done
 	$(INSTALL) -m 755 $(CORE) "$(DESTDIR)$(INST_LIBDIR)/lvhd/core.so"
+	$(INSTALL) -m 755 lvhd/bin/lvhd "$(DESTDIR)$(INST_BINDIR)/lvhd"
+	$(if $(INST_SHAREDIR),@$(MAKE) --no-print-directory install-pages)
+# Made of the command's own words, which takes its parser, argparse.
+WRITE_PAGE = io.write(require "lvhd.command.parser".manual(require "lvhd".version))
+.PHONY: install-pages
+install-pages: all
+	@if $(LUA) -e 'require "argparse"' 2>/dev/null; then \
+	  $(INSTALL) -d "$(dir $(MAN_PAGE))" "$(dir $(COMPLETION))" && \
+	  $(RUN_PATHS) $(LUA) lvhd/bin/lvhd completion bash > "$(COMPLETION)" && \
+	  $(RUN_PATHS) $(LUA) -e '$(WRITE_PAGE)' > "$(MAN_PAGE)" && \
+	  chmod 644 "$(COMPLETION)" "$(MAN_PAGE)" && \
+	  echo "installed the man page and bash's completion"; \
+	else echo "no man page, no completion: they need lua-argparse"; fi
 uninstall:
 	rm -f $(patsubst %,"$(DESTDIR)$(INST_LUADIR)/%",$(wildcard \
-	  $(LUA_DIRS:%=%/*.lua))) "$(DESTDIR)$(INST_LIBDIR)/lvhd/core.so"
+	  $(LUA_DIRS:%=%/*.lua))) "$(DESTDIR)$(INST_LIBDIR)/lvhd/core.so" \
+	  "$(DESTDIR)$(INST_BINDIR)/lvhd" "$(MAN_PAGE)" "$(COMPLETION)"
 	-rmdir "$(DESTDIR)$(INST_LUADIR)/lvhd/virtualserver" \
+	  "$(DESTDIR)$(INST_LUADIR)/lvhd/command" \
 	  "$(DESTDIR)$(INST_LUADIR)/lvhd" "$(DESTDIR)$(INST_LIBDIR)/lvhd" \
 	  2>/dev/null
+install-lib: lib
+	$(INSTALL) -d "$(DESTDIR)$(INST_INCDIR)" \
+	  "$(DESTDIR)$(INST_CLIBDIR)/pkgconfig"
+	$(INSTALL) -m 644 src/lvhd.h "$(DESTDIR)$(INST_INCDIR)"
+	$(INSTALL) -m 644 $(B)/liblvhd.a "$(DESTDIR)$(INST_CLIBDIR)"
+	$(INSTALL) -m 755 $(LIB_SO) "$(DESTDIR)$(INST_CLIBDIR)"
+	ln -sf $(notdir $(LIB_SO)) "$(DESTDIR)$(INST_CLIBDIR)/$(SONAME)"
+	ln -sf $(SONAME) "$(DESTDIR)$(INST_CLIBDIR)/liblvhd.so"
+	$(INSTALL) -m 644 $(B)/lvhd.pc "$(DESTDIR)$(INST_CLIBDIR)/pkgconfig"
+uninstall-lib:
+	rm -f "$(DESTDIR)$(INST_INCDIR)/lvhd.h" \
+	  "$(DESTDIR)$(INST_CLIBDIR)"/liblvhd.* \
+	  "$(DESTDIR)$(INST_CLIBDIR)/pkgconfig/lvhd.pc"
+# An archive of the source and a rock of this machine's kind, of one version, in
+# build/dist.  luarocks must make and pack in two steps: in one it packs nothing
+# of a build by make.
+DIST = build/dist
+DIST_NAME = lvhd-$(LIB_VERSION)
+DIST_FILES = $(wildcard lvhd src rockspec spec Makefile README.md LICENSE \
+  CHANGELOG.md .busted .luacheckrc .ci .github .gitattributes .gitignore)
+DIST_ROCKS = env -u MAKEFLAGS luarocks --lua-version=5.4 --tree "$$top/tree"
+.PHONY: dist
+dist:
+	@rm -rf $(DIST)
+	@mkdir -p $(DIST)/$(DIST_NAME)
+	@cp -r $(DIST_FILES) $(DIST)/$(DIST_NAME)
+	@cd $(DIST)/$(DIST_NAME)/rockspec && sed 's/"dev-1"/"$(LIB_VERSION)-1"/' \
+	  lvhd-dev-1.rockspec > $(DIST_NAME)-1.rockspec
+	@tar -C $(DIST) --owner=0 --group=0 --sort=name -czf \
+	  $(DIST)/$(DIST_NAME).tar.gz $(DIST_NAME)
+	@top=$$(cd $(DIST) && pwd); cd $(DIST)/$(DIST_NAME) && \
+	  $(DIST_ROCKS) make rockspec/$(DIST_NAME)-1.rockspec > ../log 2>&1 && \
+	  cd .. && $(DIST_ROCKS) pack lvhd >> log 2>&1 || { cat $$top/log; exit 1; }
+	@rm -rf $(DIST)/tree $(DIST)/$(DIST_NAME) $(DIST)/log
+	@ls $(DIST)
 clean:
 	rm -rf build
 
@@ -498,6 +592,9 @@ help:
 	@echo "make lint         gcc, clang, luacheck, cppcheck, rooms"
 	@echo "make asan tsan tsan-long valgrind    the tests under a sanitizer"
 	@echo "make bench        lvhd beside the floor"
+	@echo "make reference    lvhd/REFERENCE.md, of the annotations"
 	@echo "make install uninstall     [DESTDIR= PREFIX=/usr/local]"
+	@echo "make dist         an archive and a rock, in build/dist"
+	@echo "make lib install-lib uninstall-lib    the C library, without Lua"
 	@echo "make clean        removes build/"
 	@echo "V=1 shows the commands"

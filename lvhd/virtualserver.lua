@@ -117,6 +117,8 @@ local object = require "lvhd.virtualserver.object"
 
 errors.own()
 
+---The documented names: README, "Coming from Virtual Server".
+---@class lvhd.virtualserver
 local M = {}
 
 constants.name_all(M)
@@ -145,12 +147,15 @@ end
 local functions = {}
 
 ---True for a method or a property of the object.
+---@param value any
+---@param name string
 ---@return boolean
 function functions.isMember(value, name)
   return object.is_member(value, name)
 end
 
 ---"LuaCOM" for objects, nil for anything else.
+---@param value any
 ---@return string|nil
 function functions.GetType(value)
   return object.state(value) and "LuaCOM" or nil
@@ -196,6 +201,8 @@ local function bound(luacom)
   luacom.GetObject = luacom.CreateObject -- the service always runs
 
   ---An enumerator of a collection, with Next, Skip, Reset and Clone.
+  ---@param collection any
+  ---@return any enumerator
   function luacom.GetEnumerator(collection)
     local enumerator = object.enumerator(collection)
     if not enumerator then
@@ -205,6 +212,8 @@ local function bound(luacom)
   end
 
   ---for index, item in luacom.pairs(vs.Tasks) do
+  ---@param collection any
+  ---@return fun(): integer|nil, any
   function luacom.pairs(collection)
     local enumerator = object.enumerator(collection)
     if not enumerator then

@@ -31,6 +31,8 @@ build = {
   install_variables = {
     INST_LUADIR = "$(LUADIR)",
     INST_LIBDIR = "$(LIBDIR)",
+    INST_BINDIR = "$(BINDIR)",
+    INST_SHAREDIR = "",
   },
 }
 test = {

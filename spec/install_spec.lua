@@ -69,12 +69,20 @@ describe("make install #nosan", function()
     local make = ("cd %s && %s make -s DESTDIR=%s PREFIX=/opt/lua "):format(
       q(tree), CLEAN, q(stage))
     run(make .. "-j2 install" .. QUICK)
-    local expected = { ["opt/lua/lib/lua/5.4/lvhd/core.so"] = true }
+    local expected = { ["opt/lua/lib/lua/5.4/lvhd/core.so"] = true,
+      ["opt/lua/bin/lvhd"] = true, ["opt/lua/share/man/man1/lvhd.1"] = true,
+      ["opt/lua/share/bash-completion/completions/lvhd"] = true }
     for path in run("ls lvhd/*.lua lvhd/*/*.lua"):gmatch("[^\n]+") do
       expected["opt/lua/share/lua/5.4/" .. path] = true
     end
     assert.same(expected, files(stage))
     try_out(stage .. "/opt/lua/share/lua/5.4", stage .. "/opt/lua/lib/lua/5.4")
+    assert.matches("lvhd %d", run(("LUA_PATH=%s LUA_CPATH=%s %s version")
+      :format(q(stage .. "/opt/lua/share/lua/5.4/?.lua;" .. stage
+      .. "/opt/lua/share/lua/5.4/?/init.lua;;"),
+      q(stage .. "/opt/lua/lib/lua/5.4/?.so"), q(stage .. "/opt/lua/bin/lvhd"))))
+    assert.matches("lvhd merge", support.read(stage
+      .. "/opt/lua/share/man/man1/lvhd.1"), 1, true)
 
     -- Others' files stay.
     support.write(stage .. "/opt/lua/share/lua/5.4/other.lua", "")
@@ -138,6 +146,7 @@ describe("luarocks make #nosan", function()
       .. " MAKEFLAGS=-j2 luarocks --lua-version=5.4 --tree " .. q(tree)
     run(rocks .. " make" .. QUICK)
     try_out(tree .. "/share/lua/5.4", tree .. "/lib/lua/5.4")
+    assert.matches("^lvhd %d", run(q(tree .. "/bin/lvhd") .. " version"))
     run(rocks .. " remove lvhd")
     assert.is_nil(files(tree)["share/lua/5.4/lvhd/init.lua"])
     assert.is_nil(files(tree)["lib/lua/5.4/lvhd/core.so"])
@@ -150,5 +159,34 @@ describe("luarocks make #nosan", function()
     end
     run(offline() .. "luarocks --lua-version=5.4 lint "
       .. "rockspec/lvhd-dev-1.rockspec")
+  end)
+
+  it("packs what is to be given away: make dist", function()
+    if not support.has("luarocks") then
+      pending("luarocks is not installed")
+      return
+    end
+    local source, tree = copy_tree(), support.tmpdir()
+    local version = require "lvhd".version
+    run("cd " .. q(source) .. " && " .. offline() .. CLEAN
+      .. " make -s dist" .. QUICK)
+    local dist = source .. "/build/dist/"
+    local archive = run("tar tzf " .. q(("%slvhd-%s.tar.gz"):format(dist,
+      version)))
+    for _, name in ipairs { "Makefile", "src/lvhd.h", "lvhd/init.lua",
+      ("rockspec/lvhd-%s-1.rockspec"):format(version) } do
+      assert.matches(("lvhd-%s/%s\n"):format(version, name), archive, 1, true)
+    end
+    local rock = run("ls " .. q(dist) .. "*.rock"):gsub("\n", "")
+    assert.matches(("lvhd-%s-1.linux-"):format(version), rock, 1, true)
+    run(("cd / && %s luarocks --lua-version=5.4 --tree %s install %s"):format(
+      offline() .. CLEAN, q(tree), q(rock)))
+    try_out(tree .. "/share/lua/5.4", tree .. "/lib/lua/5.4")
+    assert.equal("lvhd " .. version .. "\n", run(q(tree .. "/bin/lvhd")
+      .. " version"))
+    local have = files(tree)
+    for path in run("ls lvhd/*.lua lvhd/*/*.lua"):gmatch("[^\n]+") do
+      assert.is_true(have["share/lua/5.4/" .. path], path)
+    end
   end)
 end)

@@ -921,5 +921,5 @@ bool lvhd_uuid_parse(const char *text, uint8_t uuid[16]) {
 }
 
 const char *lvhd_version(void) {
-  return "0.1.0";
+  return LVHD_VERSION;
 }

@@ -886,7 +886,8 @@ LVHD_API int lvhd_engine_fd_at(lvhd_engine *engine, size_t i);
 LVHD_API void lvhd_uuid_text(const uint8_t uuid[16], char out[37]);
 LVHD_API bool lvhd_uuid_parse(const char *text, uint8_t uuid[16]);
 
-/* The version of the library: "0.1.0". */
+/* The version that this header is of, and that of the library at hand. */
+#define LVHD_VERSION "0.1.0"
 LVHD_API const char *lvhd_version(void);
 
 #ifdef __cplusplus

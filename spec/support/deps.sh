@@ -39,6 +39,7 @@ demo() {
 tests() {
   demo
   need lua-busted lua_has busted.core
+  need lua-argparse lua_has argparse
   need lua-busted has busted
   need lua-cqueues lua_has cqueues
   need lua-luv lua_has luv
@@ -53,6 +54,9 @@ tests() {
   need xfsprogs has mkfs.xfs
   need btrfs-progs has mkfs.btrfs
   need ntfs-3g has ntfs-3g
+  need luajit has luajit
+  need pkg-config has pkg-config
+  need g++ has g++
   need strace has strace
   need util-linux has setarch
   need util-linux has unshare

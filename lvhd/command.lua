@@ -1,0 +1,247 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The command `lvhd`: reads the words, makes every path absolute, runs the verb
+-- and says what came of it. A user of the library like any other program.
+
+local exits = require "lvhd.command.exits"
+local json = require "lvhd.command.json"
+local lvhd = require "lvhd"
+local parser = require "lvhd.command.parser"
+local progress = require "lvhd.command.progress"
+local say = require "lvhd.command.say"
+local size = require "lvhd.size"
+
+local command = {}
+
+local run = {}
+for _, room in ipairs { "asking", "making", "changing" } do
+  for name, verb in pairs(require("lvhd.command." .. room)) do
+    run[name] = verb
+  end
+end
+
+-- ---- the context of a verb -----------------------------------------------
+
+local function usage(format, ...)
+  error({ usage = format:format(...) }, 0)
+end
+
+local function current_folder()
+  local pipe <close> = assert(io.popen("pwd", "r"))
+  return (pipe:read("a"):gsub("\n$", ""))
+end
+
+local function drives(list)
+  local map, any = {}, false
+  for _, word in ipairs(list or {}) do
+    local name, folder = word:match("^(.-)=(.+)$")
+    if not name then
+      usage("--drive: NAME=DIR expected, as C=/srv/vms, '%s' given", word)
+    end
+    map[name], any = folder, true
+  end
+  return any and map or nil
+end
+
+local function epoch()
+  local word = os.getenv("SOURCE_DATE_EPOCH")
+  local seconds = word and math.tointeger(tonumber(word))
+  if word and not seconds then
+    usage("SOURCE_DATE_EPOCH: seconds since 1970 expected, '%s' given", word)
+  end
+  return seconds
+end
+
+-- Paths are made absolute; those of Windows are left where there are drives.
+local function paths(cx, mapped)
+  local here
+  function cx.path(path)
+    if path:sub(1, 1) == "/" or path == ""
+      or mapped and (path:match("^%a:[\\/]") or path:match("^\\\\")) then
+      return path
+    end
+    here = here or current_folder()
+    return here .. "/" .. path
+  end
+  function cx.paths(list)
+    local out = {}
+    for i, path in ipairs(list) do
+      out[i] = cx.path(path)
+    end
+    return out
+  end
+  function cx.host(path)
+    return path:sub(1, 1) == "/" and path or cx.engine:host_path(path)
+  end
+  function cx.opening(args)
+    return { parents = args.parents and #args.parents > 0
+      and cx.paths(args.parents) or nil }
+  end
+end
+
+local function answers(cx, args)
+  cx.usage = usage
+  function cx.size(word, what)
+    -- no signs: elsewhere +1GiB means more than there is
+    local bytes = word and not word:find "^%s*[+-]" and size.parse(word)
+    if not bytes or bytes < 0 then
+      usage("%s: a size as 40GiB, 512MiB or bytes expected, '%s' given", what,
+        word or "nothing")
+    end
+    return bytes
+  end
+  function cx.wait(task)
+    return progress.wait(task, cx.mode)
+  end
+  function cx.say(words)
+    progress.clear(cx.mode)
+    io.stderr:write("lvhd: ", words, "\n")
+  end
+  function cx.moved(bytes)
+    progress.moved(bytes, cx.mode)
+  end
+  function cx.fail(name, path)
+    error({ name = name, path = path, op = args.verb }, 0)
+  end
+  function cx.failed_items(err)
+    error({ items = err.items, first = err }, 0)
+  end
+  function cx.color()
+    return not args.no_color and (os.getenv("NO_COLOR") or "") == ""
+      and os.execute("[ -t 1 ]") == true
+  end
+  function cx.columns()
+    return math.tointeger(tonumber(os.getenv("COLUMNS")))
+  end
+  function cx.save(path, bytes)
+    local there = io.open(path, "rb")
+    if there then
+      there:close()
+      cx.fail("E_ALREADY_EXISTS", path)
+    end
+    local file, why = io.open(path, "wb")
+    if not file or not file:write(bytes) or not file:close() then
+      error({ output = why or path }, 0)
+    end
+  end
+end
+
+local function context(args)
+  local mapped = drives(args.drive)
+  local cx = { quiet = args.quiet, epoch = epoch(),
+    mode = progress.mode(args.progress or "none", args.quiet) }
+  cx.engine = lvhd.engine { drives = mapped, sync = args.sync,
+    names = args.host_names and "host" or nil,
+    long_paths = args.long_paths or nil }
+  paths(cx, mapped)
+  answers(cx, args)
+  return cx
+end
+
+-- ---- what came of it -----------------------------------------------------
+
+local function say_result(args, result, words)
+  if args.json then
+    words = json.encode { ok = true, verb = args.verb, result = result }
+  end
+  local ok, why = io.stdout:write(words and words .. "\n" or "")
+  if ok then
+    ok, why = io.stdout:flush()
+  end
+  if not ok then
+    error({ output = "standard output: " .. why }, 0)
+  end
+end
+
+local FIELDS <const> = { "name", "hresult", "message", "op", "path", "parent",
+  "errno", "errname", "syscall", "reason", "expected", "actual", "offset",
+  "layer", "others", "hint" }
+
+local function fields(err)
+  local out = {}
+  for _, name in ipairs(FIELDS) do
+    out[name] = err[name]
+  end
+  return out
+end
+
+local function say_failure(args, exit, words, err)
+  if args.json then
+    io.stdout:write(json.encode { ok = false, verb = args.verb, exit = exit,
+      error = err or { message = words } }, "\n")
+  end
+  io.stderr:write("lvhd: ", words, "\n")
+  return exit
+end
+
+-- Of create_children: each that failed, a line each.
+local function say_items(args, err)
+  local items, made = json.list {}, 0
+  for i, item in ipairs(err.items) do
+    local failed = lvhd.is_error(item)
+    items[i] = failed and { error = fields(item) } or item
+    made = made + (failed and 0 or 1)
+    if failed then
+      io.stderr:write("lvhd: ", say.error(item), "\n")
+    end
+  end
+  local exit = exits.of(err.first.name)
+  if args.json then
+    io.stdout:write(json.encode { ok = false, verb = args.verb, exit = exit,
+      error = fields(err.first), items = items }, "\n")
+  end
+  io.stderr:write(("lvhd: made %d of %d\n"):format(made, #items))
+  return exit
+end
+
+-- The exit code of whatever was raised.
+local function failure(args, err)
+  progress.clear(args.progress)
+  if lvhd.is_error(err) then
+    return say_failure(args, exits.of(err.name), say.error(err), fields(err))
+  elseif type(err) ~= "table" then
+    local text = tostring(err)
+    if text:find("interrupted!", 1, true) then
+      return say_failure(args, exits.INTERRUPTED, "interrupted")
+    end
+    return say_failure(args, 1, text)
+  elseif err.items then
+    return say_items(args, err)
+  elseif err.usage then
+    return say_failure(args, exits.USAGE, err.usage
+      .. (err.of and "\n" .. err.of or ""))
+  elseif err.output then
+    return say_failure(args, 1, tostring(err.output))
+  end
+  local text = ("%s (0x%08X): %s '%s'"):format(err.name,
+    lvhd.hresult[err.name], err.op, err.path)
+  return say_failure(args, exits.of(err.name), text, { name = err.name,
+    hresult = lvhd.hresult[err.name], op = err.op, path = err.path })
+end
+
+-- ---- running -------------------------------------------------------------
+
+---Runs the command.
+---@param words string[] as of the shell, without the program's name
+---@return integer exit
+function command.main(words)
+  local ok, args = pcall(parser.read, words)
+  if not ok then
+    if type(args) == "table" and args.version then
+      io.stdout:write("lvhd ", lvhd.version, "\n")
+      return exits.OK
+    end
+    return failure({}, args)
+  end
+  local exit
+  local fine, err = pcall(function()
+    local cx = context(args)
+    local result, text, code = run[args.verb](args, cx)
+    say_result(args, result, text)
+    exit = code or exits.OK
+    cx.engine:close()
+  end)
+  return fine and exit or failure(args, err)
+end
+
+return command

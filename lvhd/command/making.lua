@@ -1,0 +1,172 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The verbs that make new files: create, convert, flatten. As asking.lua.
+
+local json = require "lvhd.command.json"
+local lvhd = require "lvhd"
+local say = require "lvhd.command.say"
+local text = require "lvhd.command.text"
+
+local making = {}
+
+local plain = text.plain
+
+-- The options that all of them have.
+local function options(args, cx)
+  return {
+    mode = args.mode,
+    block_size = args.block_size and cx.size(args.block_size, "--block-size"),
+    timestamp = cx.epoch,
+    if_exists = args.keep and "keep" or nil,
+  }
+end
+
+local function done(info, cx)
+  return info, not cx.quiet and (info.created == false and "is there: "
+    or "made: ") .. say.short(info) or nil
+end
+
+-- The names that a pattern with one %d, or %03d, stands for.
+local function numbered(args, cx)
+  local count = math.tointeger(tonumber(args.children))
+  local first = math.tointeger(tonumber(args.first))
+  local _, places = args.image:gsub("%%%%", ""):gsub("%%%d?%d?d", "")
+  local _, signs = args.image:gsub("%%%%", ""):gsub("%%", "")
+  if not count or count < 1 or count > 1000000 then
+    cx.usage("--children: from 1 to 1000000 expected, '%s' given",
+      args.children)
+  elseif not first or first < 0 then
+    cx.usage("--first: a number from 0 on expected, '%s' given", args.first)
+  elseif places ~= 1 or signs ~= 1 then
+    cx.usage("with --children the image is a pattern with one %%d or %%03d "
+      .. "(%%%% is a percent sign), as web%%03d.vhd: '%s' given", args.image)
+  end
+  local images = {}
+  for i = 1, count do
+    images[i] = cx.path(args.image:format(first + i - 1))
+  end
+  return images
+end
+
+local function many(args, cx)
+  if not args.parent then
+    cx.usage("--children needs --parent")
+  end
+  local images, parent = numbered(args, cx), cx.path(args.parent)
+  if args.dry_run then
+    local info = cx.engine:info(parent)
+    return { images = images, parent = info },
+      ("would make %d children of %s\n  from %s\n  to   %s"):format(#images,
+      say.short(info), plain(images[1]), plain(images[#images]))
+  end
+  local ok, result = pcall(function()
+    return cx.wait(cx.engine:create_children(images, parent,
+      options(args, cx)))
+  end)
+  if ok then
+    return json.list(result), not cx.quiet
+      and ("made: %d children of %s"):format(#result, plain(parent)) or nil
+  elseif not lvhd.is_error(result) or not result.items then
+    error(result, 0)
+  end
+  return cx.failed_items(result)
+end
+
+local function create_one(args, cx)
+  local opts = options(args, cx)
+  local image = cx.path(args.image)
+  if args.parent then
+    return cx.engine:create_differencing(image, cx.path(args.parent), opts)
+  end
+  local bytes = cx.size(args.size, "size")
+  opts.filesystem, opts.label = args.filesystem, args.label
+  if args.fixed then
+    opts.allocate, opts.block_size = args.allocate, nil
+    return cx.engine:create_fixed(image, bytes, opts)
+  end
+  return cx.engine:create_dynamic(image, bytes, opts)
+end
+
+-- What the words alone tell to be wrong.
+local function check_create(args, cx)
+  if args.parent and args.size then
+    cx.usage("a size (%s) and --parent: a child has its parent's size",
+      args.size)
+  elseif not args.parent and not args.size then
+    cx.usage("a size is missing, as 40GiB, or --parent")
+  elseif args.parent and (args.fixed or args.filesystem or args.label) then
+    cx.usage("--parent makes a differencing disk: no --fixed, --filesystem "
+      .. "or --label")
+  elseif args.allocate and not args.fixed then
+    cx.usage("--allocate is of --fixed disks")
+  elseif args.fixed and args.block_size then
+    cx.usage("--block-size is of dynamic disks, --fixed has none")
+  elseif args.label and not args.filesystem then
+    cx.usage("--label needs --filesystem")
+  end
+end
+
+-- Nothing has that name yet; raises what the creation would.
+local function must_be_free(cx, image, keep)
+  local found, err = pcall(cx.engine.info, cx.engine, image)
+  if found or err.name ~= "E_PATH_NOT_FOUND" then
+    if not keep then
+      cx.fail("E_ALREADY_EXISTS", image)
+    end
+  end
+end
+
+function making.create(args, cx)
+  if args.children then
+    return many(args, cx)
+  end
+  check_create(args, cx)
+  if not args.dry_run then
+    return done(cx.wait(create_one(args, cx)), cx)
+  end
+  local image = cx.path(args.image)
+  must_be_free(cx, image, args.keep)
+  local kind = args.parent and "differencing" or args.fixed and "fixed"
+    or "dynamic"
+  local bytes = args.parent and cx.engine:info(cx.path(args.parent)).size
+    or cx.size(args.size, "size")
+  return { path = image, type = kind, size = bytes },
+    ("would make: %s, %s: %s"):format(kind, text.size(bytes), plain(image))
+end
+
+local function convert(args, cx, source, opts)
+  local dest = cx.path(args.dest)
+  if not args.dry_run then
+    return done(cx.wait(cx.engine:convert(source, dest, opts)), cx)
+  end
+  must_be_free(cx, dest)
+  local what = opts.from == "raw" and plain(source)
+    or say.short(cx.engine:chain(source, cx.opening(args))[1])
+  return { source = source, dest = dest, to = opts.to or "dynamic" },
+    ("would make: %s: %s\n  of: %s"):format(opts.to or "dynamic", plain(dest),
+    what)
+end
+
+function making.convert(args, cx)
+  local opts = options(args, cx)
+  opts.from, opts.to = args.from, args.to
+  opts.parent = args.parent and cx.path(args.parent)
+  opts.round = args.round and cx.size(args.round, "--round")
+  opts.allocate = args.allocate
+  opts.parents = cx.opening(args).parents
+  return convert(args, cx, cx.path(args.source), opts)
+end
+
+function making.flatten(args, cx)
+  local source = cx.path(args.source)
+  local opts = options(args, cx)
+  opts.to, opts.parents = args.to, cx.opening(args).parents
+  local info = cx.engine:info(source)
+  if info.type ~= "differencing" then
+    cx.usage("'%s' is a %s disk and needs no parent: convert copies it",
+      args.source, info.type)
+  end
+  return convert(args, cx, source, opts)
+end
+
+return making

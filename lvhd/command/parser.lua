@@ -1,0 +1,151 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The parser of the command line, made of verbs.lua by argparse; and the man
+-- page, made of the same.
+
+local found, argparse = pcall(require, "argparse")
+if not found then
+  error("the command needs argparse (Debian: lua-argparse)", 0)
+end
+local exits = require "lvhd.command.exits"
+local verbs = require "lvhd.command.verbs"
+
+local M = {}
+
+local SUMMARY <const> = "Create, inspect and maintain VHD virtual hard disks."
+
+local function examples(verb)
+  local lines = { "Examples:" }
+  for _, example in ipairs(verb.examples) do
+    lines[#lines + 1] = ("   %s"):format(example[1])
+    lines[#lines + 1] = ("      %s"):format(example[2])
+  end
+  return table.concat(lines, "\n")
+end
+
+local function add_argument(command, row)
+  local made = command:argument(row.name, row.text)
+  if row.any then
+    made:args "*"
+  elseif row.optional then
+    made:args "?"
+  end
+end
+
+local function add_option(command, row)
+  if row.flag then
+    command:flag(row.words, row.text)
+    return
+  end
+  local made = command:option(row.words, row.text):argname(row.value)
+  if row.target then
+    made:target(row.target)
+  end
+  if row.choices then
+    made:choices(row.choices)
+  end
+  if row.default then
+    made:default(row.default)
+  end
+  if row.many then
+    made:count "*"
+  end
+end
+
+---A new parser. It does not exit: what is wrong is raised as { usage = text }.
+---@return table
+function M.new()
+  local parser = argparse("lvhd", SUMMARY)
+    :epilog "`lvhd help VERB` tells more, with examples."
+  parser:command_target "verb"
+  parser:help_max_width(79)
+  parser:add_help_command()
+  parser:add_complete_command()
+  parser:flag("--version", "the version"):action(function()
+    error({ version = true }, 0)
+  end)
+  for _, verb in ipairs(verbs.list) do
+    local command = parser:command(verb.name, verb.text)
+      :summary(verb.text):epilog(examples(verb))
+    command:description(verb.more and verb.text .. ".\n" .. verb.more
+      or verb.text)
+    for _, row in ipairs(verb.arguments) do
+      add_argument(command, row)
+    end
+    for _, row in ipairs(verb.options) do
+      add_option(command, row)
+    end
+  end
+  return parser
+end
+
+---Reads the words; raises { usage = what is wrong }.
+---@param words string[]
+---@return table args with .verb
+function M.read(words)
+  local parser = M.new()
+  local function wrong(self, message)
+    error({ usage = message, of = self:get_usage() }, 0)
+  end
+  parser.error = wrong
+  for _, command in ipairs(parser._commands) do
+    command.error = wrong
+  end
+  return parser:parse(words)
+end
+
+-- ---- the man page --------------------------------------------------------
+
+local function roff(s)
+  return (s:gsub("\\", "\\e"):gsub("%-", "\\-"):gsub("^([.'])", "\\&%1"))
+end
+
+local function man_verb(out, verb)
+  local words = {}
+  for _, row in ipairs(verb.arguments) do
+    words[#words + 1] = row.any and "[" .. row.name .. "...]"
+      or row.optional and "[" .. row.name .. "]" or row.name
+  end
+  out(".SS " .. roff("lvhd " .. verb.name .. " [options] "
+    .. table.concat(words, " ")))
+  out(roff(verb.text .. "." .. (verb.more and " " .. verb.more or "")))
+  for _, row in ipairs(verb.arguments) do
+    out(".TP\n.I " .. roff(row.name) .. "\n" .. roff(row.text))
+  end
+  for _, row in ipairs(verb.options) do
+    out(".TP\n.B " .. roff(row.words .. (row.value and " " .. row.value or ""))
+      .. "\n" .. roff(row.text))
+  end
+  for _, example in ipairs(verb.examples) do
+    out(".PP\n" .. roff(example[2]) .. ":\n.RS\n.nf\n" .. roff(example[1])
+      .. "\n.fi\n.RE")
+  end
+end
+
+---The man page, as troff.
+---@param version string
+---@return string
+function M.manual(version)
+  local lines = {}
+  local function out(line)
+    lines[#lines + 1] = line
+  end
+  out(('.TH LVHD 1 "" "lvhd %s" "User Commands"'):format(roff(version)))
+  out ".SH NAME\nlvhd \\- create, inspect and maintain VHD virtual hard disks"
+  out ".SH SYNOPSIS\n.B lvhd\n.I verb\n[\\fIoption\\fR...] [\\fIargument\\fR...]"
+  out ".SH VERBS"
+  for _, verb in ipairs(verbs.list) do
+    man_verb(out, verb)
+  end
+  out ".SH EXIT STATUS"
+  for _, class in ipairs(exits.classes) do
+    out((".TP\n.B %d\n%s"):format(class[1], roff(class[2])))
+  end
+  out ".SH ENVIRONMENT\n.TP\n.B SOURCE_DATE_EPOCH"
+  out(roff "seconds since 1970 that new disks record as their time: the same "
+    .. roff "input gives the same bytes, but for the identifier")
+  out ".TP\n.B NO_COLOR\nno colours"
+  return table.concat(lines, "\n") .. "\n"
+end
+
+return M

@@ -1,0 +1,114 @@
+-- SPDX-License-Identifier: MIT
+--
+-- How a task's progress is shown while it is waited for: a bar on a terminal,
+-- lines of JSON for other programs, or nothing. All of it goes to standard
+-- error.
+
+local json = require "lvhd.command.json"
+local text = require "lvhd.command.text"
+
+local progress = {}
+
+local EVERY <const> = 0.1 -- seconds
+local WIDTH <const> = 24 -- of the bar
+
+---Which way "auto" means.
+---@param mode "auto"|"bar"|"json"|"none"
+---@param quiet boolean?
+---@return "bar"|"json"|"none"
+function progress.mode(mode, quiet)
+  if mode ~= "auto" then
+    return mode
+  end
+  return not quiet and os.execute("[ -t 2 ]") and "bar" or "none"
+end
+
+local function duration(seconds)
+  seconds = math.floor(seconds + 0.5)
+  if seconds < 60 then
+    return ("%d s"):format(seconds)
+  elseif seconds < 3600 then
+    return ("%d:%02d min"):format(seconds // 60, seconds % 60)
+  end
+  return ("%d:%02d h"):format(seconds // 3600, seconds % 3600 // 60)
+end
+
+-- "[#####-------]  42 %  1.2 GiB of 3 GiB, 410 MiB/s, 5 s left"
+local function bar(task)
+  local percent, bytes, total, items, all = task:progress()
+  local elapsed = task:elapsed()
+  local full = percent * WIDTH // 100
+  local parts = { ("[%s%s] %3d %%"):format(("#"):rep(full),
+    ("-"):rep(WIDTH - full), percent) }
+  if all > 1 then
+    parts[#parts + 1] = ("%d of %d"):format(items, all)
+  end
+  if total and bytes > 0 then
+    parts[#parts + 1] = ("%s of %s"):format(text.size(bytes), text.size(total))
+    if elapsed > 0.5 then
+      parts[#parts + 1] = text.size(bytes // elapsed) .. "/s"
+      parts[#parts + 1] = duration((total - bytes) / (bytes / elapsed))
+        .. " left"
+    end
+  end
+  return table.concat(parts, "  ")
+end
+
+local function line(task)
+  local percent, bytes, total, items, all = task:progress()
+  return json.encode { progress = { percent = percent, bytes = bytes,
+    bytes_total = total, items = items, items_total = all,
+    seconds = task:elapsed() } }
+end
+
+local shows = {
+  bar = function(task)
+    io.stderr:write("\r", bar(task), "\27[K")
+  end,
+  json = function(task)
+    io.stderr:write(line(task), "\n")
+    io.stderr:flush()
+  end,
+}
+
+---Waits for the task and shows how far it is; what takes less than a tenth of a
+---second shows no bar. A task that is left by an error is cancelled.
+---@param task lvhd.Task
+---@param mode "bar"|"json"|"none"
+---@return any result of the task; raises what it raises
+function progress.wait(task, mode)
+  local scope <close> = task
+  local show = shows[mode]
+  if not show then
+    return scope:wait()
+  end
+  local result
+  repeat
+    result = scope:wait(EVERY)
+    if not result or mode == "json" then
+      show(scope)
+    end
+  until result
+  progress.clear(mode)
+  return result
+end
+
+local told = 0
+---How far a verb is that is no task: bytes so far.
+function progress.moved(bytes, mode)
+  if mode == "json" then
+    io.stderr:write(json.encode { progress = { bytes = bytes } }, "\n")
+  elseif mode == "bar" and os.clock() - told > EVERY / 10 then
+    told = os.clock()
+    io.stderr:write("\r", text.size(bytes), "\27[K")
+  end
+end
+
+---Takes the bar away, so that the line is free for what is said next.
+function progress.clear(mode)
+  if mode == "bar" then
+    io.stderr:write("\r\27[K")
+  end
+end
+
+return progress

@@ -1,0 +1,133 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Infos, findings and errors as text on a terminal. Only reads what lvhd gave.
+
+local text = require "lvhd.command.text"
+
+local say = {}
+
+local plain = text.plain
+
+-- "40 GiB (42949672960 bytes)"
+local function size(bytes)
+  local short = text.size(bytes)
+  return bytes < 1024 and short or ("%s (%d bytes)"):format(short, bytes)
+end
+
+local function parent(info)
+  local p = info.parent
+  local where = p.path or p.name or "?"
+  return plain(where)
+end
+
+local function rows_of_blocks(rows, info)
+  if not info.blocks then
+    return
+  end
+  rows[#rows + 1] = { "blocks", ("%d of %d used, %s each"):format(
+    info.blocks_used, info.blocks, text.size(info.block_size)) }
+end
+
+local function rows_of_parent(rows, info)
+  if not info.parent then
+    return
+  end
+  rows[#rows + 1] = { "parent", parent(info) }
+  rows[#rows + 1] = { "parent id", info.parent.uuid }
+  for _, locator in ipairs(info.parent.locators) do
+    rows[#rows + 1] = { "locator", locator.code .. " "
+      .. plain(locator.path or "(not inside the file)") }
+  end
+end
+
+---What is wrong, a line each.
+---@param findings lvhd.Finding[]
+---@return string[]
+function say.findings(findings)
+  local lines = {}
+  for _, f in ipairs(findings) do
+    lines[#lines + 1] = ("%s: %s: %s"):format(f.severity, f.code,
+      plain(f.message))
+  end
+  return lines
+end
+
+---An info, a fact a line.
+---@param info lvhd.Info
+---@return string
+function say.info(info)
+  local rows = {
+    { "path", plain(info.path) },
+    { "type", info.type },
+    { "size", size(info.size) },
+    { "file", size(info.file_size) },
+  }
+  rows_of_blocks(rows, info)
+  if info.uuid then
+    rows[#rows + 1] = { "id", info.uuid }
+    rows[#rows + 1] = { "made", text.time(info.timestamp) .. " by "
+      .. plain(info.creator) }
+  end
+  rows_of_parent(rows, info)
+  for _, line in ipairs(say.findings(info.findings)) do
+    rows[#rows + 1] = { "finding", line }
+  end
+  return text.columns(rows)
+end
+
+---Infos, a disk a line.
+---@param infos lvhd.Info[]
+---@return string
+function say.list(infos)
+  local rows = { { "TYPE", "SIZE", "FILE", "PATH" } }
+  for i, info in ipairs(infos) do
+    rows[i + 1] = { info.type, text.size(info.size), text.size(info.file_size),
+      plain(info.path) }
+  end
+  return text.columns(rows, { [2] = true, [3] = true })
+end
+
+---A chain, a layer a line, and why it ends where it is broken.
+---@param infos lvhd.Info[]
+---@return string
+function say.chain(infos)
+  local rows, last = { { "LAYER", "TYPE", "SIZE", "FILE", "PATH" } }, nil
+  for i, info in ipairs(infos) do
+    rows[i + 1] = { tostring(i), info.type, text.size(info.size),
+      text.size(info.file_size), plain(info.path) }
+    last = info
+  end
+  local out = text.columns(rows, { true, nil, true, true })
+  if last.error then
+    out = out .. "\nbroken here: " .. say.error(last.error)
+  end
+  return out
+end
+
+-- The cure in the words of the command.
+local CURES <const> = {
+  { 'parents = {"(.-)"}', "--parents '%1'" }, { "force = true", "--force" },
+  { 'round = "(.-)"', "--round %1" }, { 'parent = "%.%.%."', "--parent FILE" },
+}
+
+---An error in one line, with what cures it; its hint is changed to that.
+---@param err lvhd.Error
+---@return string
+function say.error(err)
+  local hint = err.hint
+  for _, cure in ipairs(hint and CURES or {}) do
+    hint = hint:gsub(cure[1], cure[2])
+  end
+  err.hint, err.where = hint, nil
+  return tostring(err)
+end
+
+---A short line about a disk: "dynamic, 40 GiB, 12 KiB in the file: PATH".
+---@param info lvhd.Info
+---@return string
+function say.short(info)
+  return ("%s, %s, file of %s: %s"):format(info.type, text.size(info.size),
+    text.size(info.file_size), plain(info.path))
+end
+
+return say

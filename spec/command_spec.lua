@@ -1,0 +1,507 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The command: each verb as a process of its own, by what it prints, leaves and
+-- ends with; its words against help, completion and man page; its exit codes
+-- against the table of errors.
+
+local exits = require "lvhd.command.exits"
+local handmade = require "spec.support.handmade"
+local json = require "lvhd.command.json"
+local lvhd = require "lvhd"
+local parser = require "lvhd.command.parser"
+local support = require "spec.support"
+local test = require "lvhdtest"
+local verbs = require "lvhd.command.verbs"
+
+local q = support.q
+local MiB <const> = 1 << 20
+local here = test.cwd()
+local build = os.getenv("LVHD_BUILD") or "build"
+local COMMAND = ("LUA_PATH=%s LUA_CPATH=%s TZ=UTC %s"):format(
+  q(here .. "/?.lua;" .. here .. "/?/init.lua;;"),
+  q(("%s/%s/?.so;;"):format(here, build)), q(here .. "/lvhd/bin/lvhd"))
+
+local dir
+
+before_each(function()
+  dir = support.tmpdir()
+end)
+
+---Runs "create x.vhd 4MiB" in the folder.
+---@return integer exit, string out, string err
+local function cmd(words, more)
+  local out, err = dir .. "/.out", dir .. "/.err"
+  local _, _, code = os.execute(("cd %s && >.out && %s %s %s %s 2>%s"):format(q(dir),
+    (more or ""):find("=") and more or "", COMMAND, words
+    .. ((more or ""):find("^<") and more or ""),
+    words:find(">", 1, true) and "" or ">" .. q(out), q(err)))
+  local printed, said = support.read(out), support.read(err)
+  os.remove(out)
+  os.remove(err)
+  return code, printed, said
+end
+
+---The same; it must end with 0.
+local function fine(words, more)
+  local code, out, err = cmd(words, more)
+  assert.equal("", err)
+  assert.equal(0, code, words)
+  return out
+end
+
+---It must end with that code and say something of the kind.
+local function fails(code, words, pattern)
+  local got, out, err = cmd(words)
+  assert.equal(code, got, words .. ": " .. err)
+  assert.equal("", out)
+  assert.truthy(err:find(pattern), err)
+  return err
+end
+
+local function info(name)
+  return lvhd.info(dir .. "/" .. name)
+end
+
+describe("create", function()
+  it("makes a dynamic disk, a fixed one, a child", function()
+    assert.equal(("made: dynamic, 64 MiB, file of 2.50 KiB: %s/a.vhd\n")
+      :format(dir), fine "create a.vhd 64MiB")
+    fine "create f.vhd 4MiB --fixed --allocate zero -q"
+    fine "create c.vhd --parent a.vhd"
+    assert.equal("dynamic", info("a.vhd").type)
+    assert.equal(64 * MiB, info("a.vhd").size)
+    assert.equal("fixed", info("f.vhd").type)
+    assert.equal(4 * MiB, test.stat(dir .. "/f.vhd").blocks * 512 // MiB * MiB)
+    assert.equal(info("a.vhd").uuid, info("c.vhd").parent.uuid)
+  end)
+
+  it("makes many children, numbered", function()
+    fine "create a.vhd 64MiB"
+    assert.equal(("made: 3 children of %s/a.vhd\n"):format(dir),
+      fine "create 'farm/w%03d%%.vhd' --parent a.vhd --children 3 --first 9")
+    assert.same({ "w009%.vhd", "w010%.vhd", "w011%.vhd" },
+      support.names(dir .. "/farm"))
+  end)
+
+  it("says which of many failed, and makes the rest", function()
+    fine "create a.vhd 64MiB"
+    fine "create w2.vhd 64MiB"
+    local code, out, err = cmd "create w%d.vhd --parent a.vhd --children 3 --json"
+    assert.equal(5, code)
+    assert.truthy(err:find("E_ALREADY_EXISTS.-/w2.vhd'"))
+    assert.truthy(err:find("made 2 of 3"))
+    assert.truthy(out:find('"exit":5', 1, true))
+    assert.truthy(out:find('"items":[{', 1, true))
+    assert.same({ "a.vhd", "w1.vhd", "w2.vhd", "w3.vhd" }, support.names(dir))
+  end)
+
+  it("keeps what is there for a rerun", function()
+    fine "create a.vhd 64MiB"
+    local before = support.read(dir .. "/a.vhd")
+    assert.truthy(fine("create a.vhd 64MiB --keep"):find("^is there: "))
+    assert.equal(before, support.read(dir .. "/a.vhd"))
+  end)
+
+  it("formats, and names the label", function()
+    fine "create a.vhd 64MiB --filesystem fat16 --label DATA"
+    assert.truthy(support.run("7zz l " .. q(dir .. "/a.vhd")):find("FAT"))
+  end)
+
+  it("takes its time from SOURCE_DATE_EPOCH", function()
+    fine("create a.vhd 64MiB", "SOURCE_DATE_EPOCH=1600000000")
+    assert.equal(1600000000, info("a.vhd").timestamp)
+  end)
+
+  it("with --dry-run makes nothing, and says what it would", function()
+    assert.equal(("would make: dynamic, 64 MiB: %s/a.vhd\n"):format(dir),
+      fine "create a.vhd 64MiB --dry-run")
+    assert.same({}, support.names(dir))
+    fine "create a.vhd 64MiB"
+    fails(5, "create a.vhd 64MiB -n", "E_ALREADY_EXISTS")
+    fine "create b%d.vhd --parent a.vhd --children 5 -n"
+    assert.same({ "a.vhd" }, support.names(dir))
+  end)
+
+  it("knows Windows paths where there are drives", function()
+    support.run("mkdir " .. q(dir .. "/vms"))
+    fine(("create 'C:\\golden\\a.vhd' 64MiB --drive C=%s"):format(
+      q(dir .. "/vms")))
+    assert.equal("dynamic", info("vms/golden/a.vhd").type)
+  end)
+
+  it("refuses words that do not go together", function()
+    for words, pattern in pairs {
+      ["create a.vhd"] = "a size is missing",
+      ["create a.vhd 4MiB --parent b.vhd"] = "a child has its parent's size",
+      ["create a.vhd 4MiX"] = "'4MiX' given",
+      ["create a.vhd --parent b.vhd --children 0"] = "'0' given",
+      ["create a.vhd --parent b.vhd --children 2"] = "a pattern with one %%d",
+      ["create a%d%d.vhd --parent b.vhd --children 2"] = "with one %%d",
+      ["create a%s.vhd --parent b.vhd --children 2"] = "with one %%d",
+      ["create a%999d.vhd --parent b.vhd --children 2"] = "with one %%d",
+      ["resize a.vhd +1GiB"] = "'%+1GiB' given",
+      ["create a%d.vhd 4MiB --children 2"] = "needs %-%-parent",
+      ["create a.vhd 4MiB --allocate zero"] = "of %-%-fixed disks",
+      ["create a.vhd 4MiB --label X"] = "needs %-%-filesystem",
+      ["create a.vhd 4MiB --drive C"] = "'C' given",
+      ["create"] = "missing argument 'image'",
+      ["create a.vhd 4MiB --sync maybe"] = "must be one of",
+    } do
+      fails(2, words, pattern)
+    end
+    assert.same({}, support.names(dir))
+  end)
+end)
+
+describe("the verbs that ask:", function()
+  local golden
+
+  before_each(function()
+    golden = handmade.dynamic(dir .. "/golden.vhd", 64 * MiB)
+    fine "create c1.vhd --parent golden.vhd"
+    fine "create sub/c2.vhd --parent c1.vhd"
+  end)
+
+  it("info", function()
+    local out = fine "info c1.vhd"
+    for _, part in ipairs { "type +differencing", "64 MiB %(67108864 bytes%)",
+      "blocks +0 of 32 used", "locator +W2ru .\\golden.vhd",
+      "id +" .. info("c1.vhd").uuid:gsub("%-", "%%-") } do
+      assert.truthy(out:find(part), part)
+    end
+    -- what is free changes with the hour
+    local whole = fine("info --json c1.vhd"):gsub('"free":%d+', '"free":0')
+    assert.equal('{"ok":true,"result":' .. json.encode(info "c1.vhd")
+      :gsub('"free":%d+', '"free":0') .. ',"verb":"info"}\n', whole)
+    assert.truthy(whole:find('"raw":"2e005c0067', 1, true)) -- bytes, in hex
+  end)
+
+  it("chain, whole and broken", function()
+    local out = fine("chain sub/c2.vhd --parents " .. q(dir))
+    assert.truthy(out:find("1 .-c2.vhd\n.-2 .-c1.vhd\n.-3 .-golden.vhd"))
+    os.remove(golden)
+    local code, broken = cmd("chain sub/c2.vhd --parents " .. q(dir))
+    assert.equal(4, code)
+    assert.truthy(broken:find("broken here: VM_E_PARENT_PATH_NOT_FOUND"))
+  end)
+
+  it("chain tells the cure in its own words", function()
+    local code, out = cmd "chain sub/c2.vhd"
+    assert.equal(6, code)
+    assert.truthy(out:find("--parents '" .. dir .. "'", 1, true), out)
+  end)
+
+  it("children", function()
+    assert.truthy(fine("children c1.vhd"):find("sub/c2.vhd", 1, true))
+    assert.truthy(fine("children golden.vhd ."):find("/c1.vhd", 1, true))
+    assert.equal("no children\n", fine "children sub/c2.vhd")
+    assert.truthy(fine("children sub/c2.vhd --json"):find('"result":[]', 1,
+      true))
+  end)
+
+  it("check, and 9 for damage", function()
+    assert.truthy(fine("check c1.vhd --chain --data"):find("nothing wrong"))
+    local file <close> = assert(io.open(golden, "r+b"))
+    file:seek("set", 1536) -- the first entry of the BAT: outside of the file
+    file:write("\0\xFF\xFF\xFF")
+    file:close()
+    local code, out = cmd "check golden.vhd"
+    assert.equal(9, code)
+    assert.truthy(out:find("error: [A-Z_]+: "), out)
+  end)
+
+  it("read, through the chain, what other programs read", function()
+    local bytes = ("0123456789abcdef"):rep(64)
+    support.write(dir .. "/in", bytes)
+    fine "create leaf.vhd --parent c1.vhd"
+    fine("write leaf.vhd --offset 1MiB", "<in")
+    assert.equal(bytes:sub(101, 300),
+      fine "read leaf.vhd --offset 1048676 --length 200")
+    local whole = fine "read leaf.vhd"
+    assert.equal(64 * MiB, #whole)
+    assert.is_true(whole == support.run("7zz x -tvhd -so "
+      .. q(dir .. "/leaf.vhd") .. " 2>/dev/null"))
+  end)
+
+  it("version", function()
+    assert.equal("lvhd " .. lvhd.version .. "\n", fine "version")
+    assert.equal("lvhd " .. lvhd.version .. "\n", fine "--version")
+  end)
+end)
+
+describe("the verbs that change or copy:", function()
+  local content
+
+  before_each(function()
+    content = ("lvhd"):rep(MiB) -- 4 MiB
+    support.write(dir .. "/in.raw", content .. ("\0"):rep(4 * MiB))
+    assert.truthy(fine("convert in.raw a.vhd --from raw")
+      :find("^made: dynamic, 8 MiB"))
+    fine "create c.vhd --parent a.vhd"
+    support.write(dir .. "/patch", "patched!")
+    fine("write c.vhd --offset 512KiB", "<patch")
+  end)
+
+  local function patched()
+    return content:sub(1, 512 * 1024) .. "patched!"
+      .. content:sub(512 * 1024 + 9) .. ("\0"):rep(4 * MiB)
+  end
+
+  it("flatten, to what qemu reads", function()
+    fine "flatten c.vhd flat.raw --to raw"
+    assert.is_true(patched() == support.read(dir .. "/flat.raw"))
+    fine "flatten c.vhd flat.vhd"
+    support.run(("qemu-img convert -f vpc -O raw %s %s"):format(
+      q(dir .. "/flat.vhd"), q(dir .. "/out")))
+    assert.is_true(patched() == support.read(dir .. "/out"):sub(1, 8 * MiB))
+    fails(2, "flatten a.vhd b.vhd", "needs no parent")
+  end)
+
+  it("merge, refused where others read from it", function()
+    fine "create other.vhd --parent a.vhd"
+    local err = fails(7, "merge c.vhd", "E_SHARING_VIOLATION")
+    assert.truthy(err:find("other.vhd", 1, true))
+    assert.truthy(err:find("--force", 1, true))
+    os.remove(dir .. "/other.vhd")
+    assert.truthy(fine("merge c.vhd -n"):find("^would merge: .-into: "))
+    assert.truthy(fine("merge c.vhd --delete"):find("^merged into: "))
+    assert.is_true(patched() == fine "read a.vhd")
+    assert.is_nil(test.stat(dir .. "/c.vhd"))
+  end)
+
+  it("merge gives a grandchild its new parent with --child", function()
+    fine "create leaf.vhd --parent c.vhd"
+    fine "merge c.vhd --child leaf.vhd"
+    assert.equal(dir .. "/a.vhd",
+      lvhd.chain(dir .. "/leaf.vhd")[2].path)
+  end)
+
+  it("compact, resize, relink, repair", function()
+    support.write(dir .. "/zeros", ("\0"):rep(4 * MiB))
+    fine("write a.vhd --force", "<zeros")
+    local before = info("a.vhd").blocks_used
+    fine "compact a.vhd --force"
+    assert.equal(2, before)
+    assert.equal(0, info("a.vhd").blocks_used)
+    fine "create r.vhd 8MiB"
+    fine "resize r.vhd 16MiB"
+    assert.equal(16 * MiB, info("r.vhd").size)
+    fine "relink c.vhd a.vhd --force"
+    fine "repair r.vhd"
+    for _, words in ipairs { "compact r.vhd", "resize r.vhd 32MiB",
+      "relink c.vhd a.vhd", "repair r.vhd" } do
+      assert.truthy(fine(words .. " --dry-run"):find("^would "))
+    end
+    assert.equal(16 * MiB, info("r.vhd").size)
+  end)
+
+  it("tell errors with name, number, and class", function()
+    fails(4, "info none.vhd", "E_PATH_NOT_FOUND %(0x80070003%)")
+    fails(9, "info in.raw", "VM_E_INVALID_HD_FILE")
+    fails(5, "convert a.vhd c.vhd", "E_ALREADY_EXISTS")
+    fails(3, "create 'b?.vhd' 8MiB", "E_INVALID_NAME")
+    fails(3, "create b.vhd 1MiB", "VM_E_IMAGE_SIZE_TOO_SMALL")
+    fails(10, "resize c.vhd 16MiB", "VM_E_WRONG_HD_IMAGE_TYPE")
+  end)
+end)
+
+describe("what cannot be written or read", function()
+  it("is an error: standard output", function()
+    fine "create a.vhd 64MiB"
+    for _, words in ipairs { "info a.vhd", "info --json a.vhd", "version",
+      "read a.vhd" } do
+      local code, _, err = cmd(words .. " >/dev/full")
+      assert.equal(1, code, words)
+      assert.matches("lvhd: standard output: No space left", err)
+    end
+  end)
+
+  it("is an error: standard input, and says how far it was", function()
+    fine "create a.vhd 64MiB"
+    local code, _, err = cmd("write a.vhd", "<.")
+    assert.equal(1, code)
+    assert.matches("lvhd: standard input: Is a directory", err)
+    support.write(dir .. "/long", ("x"):rep(5 * MiB))
+    code, _, err = cmd("write a.vhd --offset 60MiB", "<long")
+    assert.equal(3, code)
+    assert.matches("4 MiB from byte 62914560 on are written already", err)
+    assert.equal("xx", fine "read a.vhd --offset 67108862")
+  end)
+end)
+
+describe("progress", function()
+  it("is lines of JSON on standard error, or nothing", function()
+    local code, out, err = cmd(
+      "create f.vhd 64MiB --fixed --allocate zero --json --progress json")
+    assert.equal(0, code)
+    assert.truthy(out:find('^{"ok":true,'))
+    local last
+    for line in err:gmatch("[^\n]+") do
+      last = line
+      assert.truthy(line:find('^{"progress":{"bytes":%d+,'), line)
+    end
+    assert.truthy(last:find('"percent":100', 1, true))
+  end)
+
+  it("is a bar where that is asked for, which goes away", function()
+    local code, _, err = cmd(
+      "create f.vhd 900MiB --fixed --allocate zero --sync none --progress bar")
+    assert.equal(0, code)
+    assert.truthy(err:find("%[#*%-*%] +%d+ %%"), err)
+    assert.truthy(err:find("\r\27%[K$"))
+  end)
+end)
+
+describe("Ctrl-C", function()
+  it("ends it with 130 and leaves nothing", function()
+    local status = support.run(("cd %s && { %s create big.vhd 8GiB --fixed --sync none"
+      .. " --allocate zero 2>err & p=$!; sleep 0.4; kill -INT $p; wait $p;"
+      .. " echo $?; }"):format(q(dir), "env " .. COMMAND))
+    assert.equal("130\n", status)
+    assert.equal("lvhd: interrupted\n", support.read(dir .. "/err"))
+    assert.same({ "err" }, support.names(dir))
+  end)
+end)
+
+describe("map", function()
+  before_each(function()
+    fine "create a.vhd 64MiB"
+    support.write(dir .. "/in", ("x"):rep(16 * MiB))
+    fine("write a.vhd", "<in")
+    fine "create c.vhd --parent a.vhd"
+    fine("write c.vhd --offset 48MiB", "<in")
+  end)
+
+  it("shows who holds what, without colour where there is none", function()
+    local out = fine "map c.vhd --width 16"
+    assert.truthy(out:find("1 |············████|", 1, true), out)
+    assert.truthy(out:find("2 |████············|", 1, true), out)
+    assert.truthy(out:find("32 MiB +50 %% .-never written"), out)
+    assert.is_nil(out:find("\27", 1, true))
+  end)
+
+  it("draws an SVG that says the same, and replaces none", function()
+    fine "map c.vhd --svg m.svg"
+    local svg = support.read(dir .. "/m.svg")
+    local _, rects = svg:gsub("<rect", "")
+    assert.truthy(svg:find('x="744.00"[^>]* width="240.00"'), svg)
+    assert.truthy(svg:find('x="24.00"[^>]* width="240.00"'))
+    assert.truthy(rects >= 2 + 2 + 8)
+    assert.truthy(svg:find("^<svg.*</svg>\n$"))
+    fails(5, "map c.vhd --svg m.svg", "E_ALREADY_EXISTS")
+  end)
+
+  it("is numbers for programs", function()
+    local out = fine "map c.vhd --json"
+    assert.truthy(out:find('"bytes":16777216', 1, true))
+    assert.truthy(out:find('"unwritten":33554432', 1, true))
+  end)
+end)
+
+describe("its words", function()
+  it("are in the help of each verb, with two examples", function()
+    for _, verb in ipairs(verbs.list) do
+      local out = fine("help " .. verb.name)
+      assert.equal(2, #verb.examples)
+      for _, example in ipairs(verb.examples) do
+        assert.truthy(out:find(example[1], 1, true), example[1])
+      end
+      for _, row in ipairs(verb.options) do
+        assert.truthy(out:find(row.words:match("%-%-[%w-]+"), 1, true))
+      end
+    end
+  end)
+
+  it("of the examples are understood", function()
+    for _, verb in ipairs(verbs.list) do
+      for _, example in ipairs(verb.examples) do
+        local words = {}
+        for word in example[1]:gsub("[|<>].*", ""):gmatch("%S+") do
+          words[#words + 1] = word
+        end
+        assert.equal("lvhd", table.remove(words, 1))
+        local args = parser.read(words)
+        assert.equal(verb.name, args.verb)
+      end
+    end
+  end)
+
+  it("are all in the man page and in the completion", function()
+    local page, completion = parser.manual("1"), fine "completion bash"
+    for _, verb in ipairs(verbs.list) do
+      assert.truthy(page:find(".SS lvhd " .. verb.name .. " ", 1, true))
+      assert.truthy(completion:find(verb.name, 1, true))
+      for _, row in ipairs(verb.options) do
+        local word = row.words:match("%-%-[%w-]+")
+        assert.truthy(completion:find(word, 1, true), word)
+        assert.truthy(page:find(word:gsub("%-", "\\-"), 1, true), word)
+      end
+    end
+    for _, class in ipairs(exits.classes) do
+      assert.truthy(page:find((".B %d\n"):format(class[1]), 1, true))
+    end
+    support.write(dir .. "/lvhd.1", page)
+    local _, warnings = support.sh("man --warnings -l " .. q(dir .. "/lvhd.1")
+      .. " 2>&1 >/dev/null")
+    assert.equal("", warnings)
+  end)
+
+  it("and exit codes are the tables of the README", function()
+    local text = support.read "README.md"
+    local part = text:match("\n## The command\n(.-)\n## ")
+    local want, codes = {}, {}
+    for i, verb in ipairs(verbs.list) do
+      want[i] = ("| `%s` | %s |"):format(verb.name, verb.text)
+    end
+    for i, class in ipairs(exits.classes) do
+      codes[i] = ("| %d | %s |"):format(class[1], class[2])
+    end
+    local found, numbers = {}, {}
+    for row in part:gmatch("|[^\n]+") do
+      if row:find("^| `") then
+        found[#found + 1] = row
+      elseif row:find("^| %d") then
+        numbers[#numbers + 1] = row
+      end
+    end
+    assert.same(want, found)
+    assert.same(codes, numbers)
+  end)
+
+  it("of wrong kinds end with 2", function()
+    fails(2, "frobnicate", "unknown command 'frobnicate'")
+    fails(2, "info", "missing argument 'image'")
+    fails(2, "info a b", "too many arguments")
+    fails(2, "info a --wrong", "unknown option '%-%-wrong'")
+    fails(2, "", "a command is required")
+  end)
+end)
+
+describe("exit codes", function()
+  it("put every error that lvhd raises into one class", function()
+    local classes = {}
+    for _, class in ipairs(exits.classes) do
+      for i = 3, #class do
+        assert.is_nil(classes[class[i]], class[i])
+        assert.is_truthy(lvhd.hresult[class[i]], class[i])
+        classes[class[i]] = class[1]
+      end
+    end
+    -- those that the library never raises
+    for name in pairs(lvhd.hresult) do
+      if type(name) == "string" and not classes[name] then
+        assert.equal(1, exits.of(name))
+      end
+    end
+  end)
+end)
+
+describe("JSON", function()
+  it("holds any text", function()
+    assert.equal('"a\\"\\\\\\n\\t\\u0001\\u007f\u{E9}"',
+      json.encode 'a"\\\n\t\1\127\u{E9}')
+    assert.equal('"a\u{FFFD}b\u{FFFD}\u{FFFD}"', json.encode "a\xFFb\xC3\xC3")
+    assert.equal('{"a":[1,2],"b":{},"findings":[]}',
+      json.encode { a = { 1, 2 }, b = {}, findings = {} })
+  end)
+end)
