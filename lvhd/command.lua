@@ -32,11 +32,15 @@ local function current_folder()
 end
 
 local function drives(list)
-  local map, any = {}, false
+  local map, any, here = {}, false, nil
   for _, word in ipairs(list or {}) do
     local name, folder = word:match("^(.-)=(.+)$")
     if not name then
       usage("--drive: NAME=DIR expected, as C=/srv/vms, '%s' given", word)
+    end
+    if folder:sub(1, 1) ~= "/" then
+      here = here or current_folder()
+      folder = here .. "/" .. folder
     end
     map[name], any = folder, true
   end
@@ -45,6 +49,7 @@ end
 
 local function epoch()
   local word = os.getenv("SOURCE_DATE_EPOCH")
+  word = word ~= "" and word or nil
   local seconds = word and math.tointeger(tonumber(word))
   if word and not seconds then
     usage("SOURCE_DATE_EPOCH: seconds since 1970 expected, '%s' given", word)
@@ -100,8 +105,8 @@ local function answers(cx, args)
   function cx.moved(bytes)
     progress.moved(bytes, cx.mode)
   end
-  function cx.fail(name, path)
-    error({ name = name, path = path, op = args.verb }, 0)
+  function cx.fail(name, path, message)
+    error({ name = name, path = path, op = args.verb, message = message }, 0)
   end
   function cx.failed_items(err)
     error({ items = err.items, first = err }, 0)
@@ -117,7 +122,7 @@ local function answers(cx, args)
     local there = io.open(path, "rb")
     if there then
       there:close()
-      cx.fail("E_ALREADY_EXISTS", path)
+      cx.fail("E_ALREADY_EXISTS", path, "the file exists")
     end
     local file, why = io.open(path, "wb")
     if not file or not file:write(bytes) or not file:close() then
@@ -213,10 +218,11 @@ local function failure(args, err)
   elseif err.output then
     return say_failure(args, 1, tostring(err.output))
   end
-  local text = ("%s (0x%08X): %s '%s'"):format(err.name,
-    lvhd.hresult[err.name], err.op, err.path)
+  local text = ("%s (0x%08X): %s '%s': %s"):format(err.name,
+    lvhd.hresult[err.name], err.op, err.path, err.message)
   return say_failure(args, exits.of(err.name), text, { name = err.name,
-    hresult = lvhd.hresult[err.name], op = err.op, path = err.path })
+    hresult = lvhd.hresult[err.name], message = err.message, op = err.op,
+    path = err.path })
 end
 
 -- ---- running -------------------------------------------------------------
@@ -231,7 +237,11 @@ function command.main(words)
       io.stdout:write("lvhd ", lvhd.version, "\n")
       return exits.OK
     end
-    return failure({}, args)
+    local wanted = {}
+    for _, word in ipairs(words) do
+      wanted.json = wanted.json or word == "--json"
+    end
+    return failure(wanted, args)
   end
   local exit
   local fine, err = pcall(function()

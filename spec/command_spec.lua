@@ -117,7 +117,7 @@ describe("create", function()
       fine "create a.vhd 64MiB --dry-run")
     assert.same({}, support.names(dir))
     fine "create a.vhd 64MiB"
-    fails(5, "create a.vhd 64MiB -n", "E_ALREADY_EXISTS")
+    fails(5, "create a.vhd 64MiB -n", "E_ALREADY_EXISTS.*a.vhd': the file exists")
     fine "create b%d.vhd --parent a.vhd --children 5 -n"
     assert.same({ "a.vhd" }, support.names(dir))
   end)
@@ -127,6 +127,7 @@ describe("create", function()
     fine(("create 'C:\\golden\\a.vhd' 64MiB --drive C=%s"):format(
       q(dir .. "/vms")))
     assert.equal("dynamic", info("vms/golden/a.vhd").type)
+    assert.matches("type +dynamic", fine "info 'C:\\golden\\a.vhd' --drive C=vms")
   end)
 
   it("refuses words that do not go together", function()
@@ -183,6 +184,11 @@ describe("the verbs that ask:", function()
     local code, broken = cmd("chain sub/c2.vhd --parents " .. q(dir))
     assert.equal(4, code)
     assert.truthy(broken:find("broken here: VM_E_PARENT_PATH_NOT_FOUND"))
+  end)
+
+  it("chain tells of a parent that was changed afterwards", function()
+    test.utime(golden, 1500000000)
+    assert.matches("\nlayer 1: warning: PARENT_TIME: ", fine "chain c1.vhd")
   end)
 
   it("chain tells the cure in its own words", function()
@@ -474,6 +480,9 @@ describe("its words", function()
     fails(2, "info a b", "too many arguments")
     fails(2, "info a --wrong", "unknown option '%-%-wrong'")
     fails(2, "", "a command is required")
+    local code, out = cmd "info --json"
+    assert.equal(2, code)
+    assert.matches('^{"error":{"message":"missing argument', out)
   end)
 end)
 

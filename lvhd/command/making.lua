@@ -111,7 +111,7 @@ local function must_be_free(cx, image, keep)
   local found, err = pcall(cx.engine.info, cx.engine, image)
   if found or err.name ~= "E_PATH_NOT_FOUND" then
     if not keep then
-      cx.fail("E_ALREADY_EXISTS", image)
+      cx.fail("E_ALREADY_EXISTS", image, "the file exists")
     end
   end
 end

@@ -98,6 +98,11 @@ function say.chain(infos)
     last = info
   end
   local out = text.columns(rows, { true, nil, true, true })
+  for i, info in ipairs(infos) do
+    for _, line in ipairs(say.findings(info.findings)) do
+      out = ("%s\nlayer %d: %s"):format(out, i, line)
+    end
+  end
   if last.error then
     out = out .. "\nbroken here: " .. say.error(last.error)
   end
