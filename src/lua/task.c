@@ -186,9 +186,9 @@ bool l_has_result(lua_State *L, int at) {
 }
 
 /* info(task, list or nil) -> info, or a list of them, that one if it is given
- * | nil; the same table as long as somebody has it.  The task does not hold it: whatever a finalized object
- * holds is gone through in one piece by Lua's collector, which took
- * milliseconds for thousands of tasks. */
+ * | nil; the same table as long as somebody has it.  The task does not hold
+ * it: whatever a finalized object holds is gone through in one piece by Lua's
+ * collector, which took milliseconds for thousands of tasks. */
 static int core_info(lua_State *L) {
   const lvhd_task *task = l_check_task(L, 1);
   struct l_task *box = lua_touserdata(L, 1);
