@@ -336,6 +336,7 @@ mutants:
 .PHONY: reference
 reference:
 	$(LUA) spec/support/reference.lua > lvhd/REFERENCE.md
+	$(LUA) spec/support/tables.lua
 
 # ---- sanitizers --------------------------------------------------------
 
@@ -592,7 +593,7 @@ help:
 	@echo "make lint         gcc, clang, luacheck, cppcheck, rooms"
 	@echo "make asan tsan tsan-long valgrind    the tests under a sanitizer"
 	@echo "make bench        lvhd beside the floor"
-	@echo "make reference    lvhd/REFERENCE.md, of the annotations"
+	@echo "make reference    the tables and lvhd/REFERENCE.md, of the sources"
 	@echo "make install uninstall     [DESTDIR= PREFIX=/usr/local]"
 	@echo "make dist         an archive and a rock, in build/dist"
 	@echo "make lib install-lib uninstall-lib    the C library, without Lua"

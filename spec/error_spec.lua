@@ -21,7 +21,7 @@ local function codes()
   local list = {}
   local text = support.read("src/base/codes.def"):gsub("/%*.-%*/", "")
   for name, number, words in text:gmatch(
-    'LV_CODE%(([%w_]+),%s*(0x%x+)u,%s*"([^"]+)"%)') do
+    'LV_CODE%(([%w_]+),%s*(0x%x+)u,%s*"([^"]+)",') do
     list[#list + 1] = { name = name, number = math.tointeger(number),
       text = words }
   end

@@ -1,111 +1,182 @@
 -- SPDX-License-Identifier: MIT
 --
--- Every program of the README runs as it is printed.  A block that begins
--- with ```lua is a program of its own; ```lua no-run marks what is not.
--- "/vms" and "/golden" stand for folders: both are there in a scratch folder,
--- with every disk that a program names there, as "/golden/....vhd" or with
--- backslashes.  Knows the README, not lvhd's inside.
+-- The README is true: every block of code runs as it is printed, and prints
+-- what it says; its tables are made of the code; its links lead somewhere, and
+-- it names no error, reason or file that is not there.  How a block is run, and
+-- what "/vms" and "/golden" stand for, is spec/support/blocks.lua.
 
+local blocks = require "spec.support.blocks"
 local lvhd = require "lvhd"
-local support = require "spec.support"
 local program = require "spec.support.program"
+local support = require "spec.support"
+local tables = require "spec.support.tables"
 
-local q = support.q
+local q, run = support.q, support.run
+local readme = support.read "README.md"
 
----The programs of a Markdown text: source, line of its first line, run or not.
-local function programs(text)
-  local found, block = {}, nil
-  local number = 0
-  for line in (text .. "\n"):gmatch("(.-)\n") do
-    number = number + 1
-    local mark = line:match("^%s*```(.*)$")
-    if not block and mark then
-      block = { lines = {}, first = number + 1, mark = mark }
-    elseif block and mark then
-      local words = " " .. block.mark .. " "
-      if words:find("^%s+lua%s") then
-        found[#found + 1] = { first = block.first,
-          source = table.concat(block.lines, "\n") .. "\n",
-          run = not words:find(" no-run ", 1, true) }
-      end
-      block = nil
-    elseif block then
-      block.lines[#block.lines + 1] = line
-    end
-  end
-  assert(not block, "a block of the README has no end")
-  return found
+-- Blocks that no test runs, by their first lines, each with the reason.
+local EXEMPT <const> = {
+  ["apt-get install -y make"] = "installs packages; make test is what runs "
+    .. "this, and demo_spec runs the demo",
+  ["apt-get install -y gcc libc6-dev make lua5.4 liblua5.4-dev lua-argparse"] =
+    "installs packages",
+  ["luarocks --lua-version=5.4 make"] = "installs into this machine; "
+    .. "install_spec does it in a tree of its own",
+  ["make test                       # unit tests in C, specs with busted"] =
+    "make test is what runs this; the others are longer still",
+}
+
+-- The programs that other specs run, by their source.
+local elsewhere = {}
+for path in run("ls spec/examples/loop-*.lua"):gmatch("%S+") do
+  elsewhere[support.read(path):match("^%-%- SPDX.-\n\n(.*)$")] = path
 end
 
----Makes the folders and disks that a program assumes.
-local function set_up(dir, source)
-  support.run("mkdir -p " .. q(dir .. "/vms") .. " " .. q(dir .. "/golden"))
-  local named = source:gsub("\\golden\\([%w]+%.vhd)%]%]", "\"/golden/%1\"")
-  for path in named:gmatch("[\"'](/golden/[^\"'*]+%.vhd)[\"']") do
-    if not support.sh("test -e " .. q(dir .. path)) then
-      lvhd.create_dynamic(dir .. path, "40 GiB"):wait()
-    end
-  end
+local function first_line(block)
+  return (block.source:match("^[^\n]*"))
 end
 
----Runs a program in a scratch folder.
----@return boolean ok, string output
-local function try(dir, source)
-  set_up(dir, source)
-  local moved = source:gsub("([\"'])(/%a+)", function(quote, folder)
-    if folder == "/vms" or folder == "/golden" then
-      return quote .. dir .. folder
-    end
-  end)
-  support.write(dir .. "/program.lua", moved)
-  return support.sh(("cd %s && %s program.lua"):format(q(dir),
-    program.lua()))
-end
+local all = blocks.read(readme)
 
-describe("the README", function()
-  local found = programs(support.read("README.md"))
-
-  it("shows a program that runs", function()
-    local runs = 0
-    for _, block in ipairs(found) do
-      runs = runs + (block.run and 1 or 0)
-    end
-    assert.is_true(runs > 0)
-  end)
-
-  for _, block in ipairs(found) do
-    if block.run then
-      it(("runs from line %d"):format(block.first), function()
-        local ok, output = try(support.tmpdir(), block.source)
+describe("a code block of the README", function()
+  for _, block in ipairs(all) do
+    local why = EXEMPT[first_line(block)]
+    local name = ("(%s, line %d)"):format(block.kind, block.first)
+    if not why and not elsewhere[block.source] then
+      it(name .. " runs as it is printed #nosan", function()
+        local runs = assert(blocks.run[block.kind], "of no kind that is run")
+        local ok, output = runs(blocks.world(), block.source)
         assert.is_true(ok, output)
       end)
-    else
-      it(("can be read as Lua from line %d"):format(block.first), function()
-        assert(load(block.source, "=README.md", "t"))
-      end)
     end
   end
+
+  it("is run, unless it is exempted by name", function()
+    local used, counts = {}, {}
+    for _, block in ipairs(all) do
+      local line = first_line(block)
+      used[line] = EXEMPT[line] and true
+      counts[block.kind] = (counts[block.kind] or 0)
+        + (EXEMPT[line] and 0 or 1)
+    end
+    for line in pairs(EXEMPT) do
+      assert.is_true(used[line], "exempted, but not there: " .. line)
+    end
+    for kind in pairs(blocks.run) do
+      assert.is_true((counts[kind] or 0) > 0, "none is " .. kind)
+    end
+  end)
 end)
 
 describe("the chapter on event loops", function()
-  local chapter = support.read("README.md"):match(
-    "\n## In an event loop\n(.-)\n## ")
-  local files = support.run("ls spec/examples/loop-*.lua")
+  it("shows or names the programs of spec/examples, which loops_spec runs",
+    function()
+      local chapter = readme:match("\n## In an event loop\n(.-)\n## ")
+      local shown = 0
+      for source, path in pairs(elsewhere) do
+        if chapter:find(source, 1, true) then
+          shown = shown + 1
+        else
+          assert.matches("`" .. path:match("[^/]+$") .. "`", chapter, 1, true)
+        end
+      end
+      assert.is_true(shown >= 2)
+      for _, block in ipairs(blocks.read(chapter)) do
+        assert.is_truthy(elsewhere[block.source], block.source)
+      end
+    end)
+end)
 
-  it("shows the programs of spec/examples, which loops_spec runs", function()
-    local shown = {}
-    for _, block in ipairs(programs(chapter)) do
-      shown[block.source] = true
+describe("the README's table of contents", function()
+  -- what GitHub makes of a heading
+  local function anchor(heading)
+    return (heading:lower():gsub("[^%w%s_-]", ""):gsub(" ", "-"))
+  end
+  local headings = {}
+  for heading in readme:gsub("```.-```", ""):gmatch("\n##+ ([^\n]*)") do
+    headings[anchor(heading)] = heading
+  end
+
+  it("has every chapter", function()
+    local contents = readme:match("\n## Contents\n(.-)\n## ")
+    for heading in readme:gmatch("\n## ([^\n]*)") do
+      if heading ~= "Contents" then
+        assert.matches("(#" .. anchor(heading) .. ")", contents, 1, true)
+      end
     end
-    local n = 0
-    for path in files:gmatch("%S+") do
-      local text = support.read(path):match("^%-%- SPDX.-\n\n(.*)$")
-      assert.is_true(shown[text], path)
-      shown[text] = nil
-      n = n + 1
+  end)
+
+  it("and every link leads somewhere", function()
+    local count = 0
+    for target in readme:gmatch("%]%(([^%s)]+)%)") do
+      count = count + 1
+      local path, place = target:match("^([^#]*)#?(.*)$")
+      assert.is_true(path == "" or support.sh("test -e " .. q(path)), target)
+      assert.is_truthy(place == "" or headings[place], target)
     end
-    assert.is_true(n >= 5)
-    assert.is_nil(next(shown), "a program that is no file")
+    assert.is_true(count > 30)
+  end)
+end)
+
+describe("the README's tables", function()
+  it("are made of codes.def and fault.def: make reference", function()
+    assert.equal(tables.renew(readme, support.read(tables.CODES)), readme)
+    assert.equal(tables.findings(support.read(tables.FAULTS)),
+      support.read(tables.FINDINGS))
+  end)
+
+  it("have each code that is raised, and no other", function()
+    local raised = { VM_E_TIMED_OUT = true } -- returned
+    local sources = run "cat src/*.c src/*/*.c"
+    for name in sources:gmatch("LVHD_([A-Z_]+)") do
+      raised[name] = lvhd.hresult[name] and name ~= "S_OK" or nil
+    end
+    for name in run("cat lvhd/virtualserver/*.lua"):gmatch('"([A-Z_]+)"') do
+      raised[name] = raised[name] or lvhd.hresult[name] ~= nil or nil
+    end
+    local listed = {}
+    for _, row in ipairs(tables.rows(support.read(tables.CODES), "LV_CODE")) do
+      listed[row[1]] = row[4] ~= "" or nil
+    end
+    assert.same(raised, listed)
+  end)
+
+  it("of functions have every function of the module", function()
+    local chapter = readme:match("\n## The functions\n(.-)\n## ")
+    for name in pairs(lvhd) do
+      assert.matches("`lvhd%." .. name .. "[`(]", chapter)
+    end
+  end)
+end)
+
+describe("the README names", function()
+  local reasons = {}
+  for _, row in ipairs(tables.rows(support.read(tables.FAULTS), "LV_FAULT")) do
+    reasons[row[1]] = true
+  end
+
+  it("only errors and reasons that there are", function()
+    local text = readme:gsub("```.-\n```", "")
+    local count = 0
+    for name in text:gmatch("`([A-Z][A-Z_]+_[A-Z_]+)`") do
+      local known = reasons[name] or lvhd.hresult[name]
+        or name:find("^O_") or name == "SOURCE_DATE_EPOCH"
+        or name == "NO_COLOR" or name:find("^LUA_C?PATH$")
+      assert.is_truthy(known, name)
+      count = count + 1
+    end
+    assert.is_true(count > 60, count)
+  end)
+
+  it("only files that there are", function()
+    local count = 0
+    for path in readme:gmatch("`([%w_-]+/[%w_./*-]+)`") do
+      if path:find("^src/") or path:find("^spec/") or path:find("^lvhd/") then
+        assert.is_true(support.sh("ls -d " .. path), path)
+        count = count + 1
+      end
+    end
+    assert.is_true(count >= 5)
   end)
 end)
 
@@ -113,14 +184,13 @@ describe("the quick start", function()
   local source = support.read("spec/examples/quickstart.lua")
 
   it("makes the child, and says so when it is there", function()
-    local dir = support.tmpdir()
-    local ok, output = try(dir, source)
+    local world = blocks.world()
+    local dir = world.dir
+    local ok, output = blocks.run.lua(world, source)
     assert.is_true(ok, output)
-    assert.matches(dir .. "/vms/web01/disk.vhd\t42949672960\t", output, 1,
-      true)
+    assert.matches("/vms/web01/disk.vhd\t42949672960\t", output, 1, true)
     assert.matches("\tdebian12.vhd", output, 1, true)
-    ok, output = try(dir, source)
-    assert.is_true(ok, output)
+    output = run(("cd %s && %s program.lua"):format(q(dir), program.lua()))
     assert.matches("there already: " .. dir .. "/vms/web01/disk.vhd", output,
       1, true)
   end)
@@ -128,25 +198,5 @@ describe("the quick start", function()
   it("is short", function()
     local _, lines = source:gsub("\n", "")
     assert.is_true(lines <= 30)
-  end)
-end)
-
-describe("the list of findings", function()
-  it("holds every reason with its text, and no other", function()
-    local defined, listed = {}, {}
-    local text = support.read("src/base/fault.def"):gsub("/%*.-%*/", "")
-    for name, rest in text:gmatch("LV_FAULT%(%s*([%w_]+)%s*,(.-)%)\n") do
-      local words = {}
-      for word in rest:gmatch('"([^"]*)"') do
-        words[#words + 1] = word:gsub("\\\\", "\\")
-      end
-      defined[name] = table.concat(words, "", 2)
-    end
-    defined.NONE = nil
-    local section = support.read("README.md"):match("\n### Findings\n(.-)\n## ")
-    for name, what in section:gmatch("\n| `([%u%d_]+)` |[^|\n]*| ([^|\n]*) |") do
-      listed[name] = what
-    end
-    assert.same(defined, listed)
   end)
 end)

@@ -23,7 +23,7 @@ struct code {
   const char *text;
 };
 
-#define LV_CODE(name, hresult, text) {#name, hresult, text},
+#define LV_CODE(name, hresult, text, when, cure) {#name, hresult, text},
 static const struct code codes[] = {
 #include "base/codes.def"
 };
@@ -31,13 +31,13 @@ static const struct code codes[] = {
 
 /* The enum of lvhd.h is written by hand, so that the header stands alone:
  * it must name the rows of codes.def in their order. */
-#define LV_CODE(name, hresult, text) ROW_##name,
+#define LV_CODE(name, hresult, text, when, cure) ROW_##name,
 enum {
 #include "base/codes.def"
   ROWS
 };
 #undef LV_CODE
-#define LV_CODE(name, hresult, text)                                         \
+#define LV_CODE(name, hresult, text, when, cure)                             \
   _Static_assert((int)LVHD_##name == (int)ROW_##name,                        \
                  "lvhd.h and codes.def differ at " #name);
 #include "base/codes.def"
