@@ -43,7 +43,8 @@ describe("a code block of the README", function()
     local why = EXEMPT[first_line(block)]
     local name = ("(%s, line %d)"):format(block.kind, block.first)
     if not why and not elsewhere[block.source] then
-      it(name .. " runs as it is printed #nosan", function()
+      it(name .. " runs as it is printed"
+        .. (blocks.builds(block) and " #nosan" or ""), function()
         local runs = assert(blocks.run[block.kind], "of no kind that is run")
         local ok, output = runs(blocks.world(), block.source)
         assert.is_true(ok, output)

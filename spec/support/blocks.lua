@@ -79,6 +79,10 @@ function M.world()
   support.write(dir .. "/bin/lvhd", ("#!/bin/sh\nexec env %s %s \"$@\"\n")
     :format(program.lua(), q(here .. "/lvhd/bin/lvhd")))
   support.write(dir .. "/bin/ldconfig", "#!/bin/sh\n")
+  for _, name in ipairs { "apt-get", "luarocks", "sudo" } do
+    support.write(("%s/bin/%s"):format(dir, name), "#!/bin/sh\n"
+      .. "echo \"$0 changes this machine\"; exit 1\n")
+  end
   run("chmod +x " .. q(dir) .. "/bin/*")
   return { dir = dir, at = dir }
 end
@@ -188,10 +192,16 @@ function M.run.lua(world, source)
   return shows(shown, plain(world, output) .. "\n")
 end
 
+---Whether a block builds something, with the user's flags.
+function M.builds(block)
+  return block.kind == "c"
+    or block.source:find("%f[%w]make%f[%W]") ~= nil
+end
+
 ---A shell script, of which each command succeeds; with make, in a clone.
 function M.run.sh(world, source)
   golden_disks(world.dir, source)
-  if source:find("%f[%w]make%f[%W]") then
+  if M.builds { kind = "sh", source = source } then
     clone(world)
   end
   return shell(world, "set -e\n" .. moved(world.dir, source))
