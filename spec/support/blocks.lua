@@ -131,10 +131,11 @@ end
 
 -- ---- what is shown, and what came ------------------------------------------
 
--- "..." stands for anything; blanks for any number of them.
+-- "..." stands for anything; a blank for blanks and ends of lines.
 local function pattern(words)
   return "^%s*" .. words:gsub("[%^%$%(%)%%%.%[%]%*%+%-%?]", "%%%0")
-    :gsub("%s+", "%%s+"):gsub("%%%.%%%.%%%.", ".*") .. "%s*$"
+    :gsub("%s+", "%%s+"):gsub("%%%.%%%.%%%.", ".*")
+    :gsub("%%s%+%.%*", ".*") .. "%s*$"
 end
 
 ---The lines that are shown come in this order, with others between.
