@@ -181,6 +181,39 @@ describe("the README names", function()
   end)
 end)
 
+describe("src/README.md", function()
+  local text = support.read "src/README.md"
+
+  it("has every file of src, and no other", function()
+    local rooms = text:match("^.-\n\nCalls go down only")
+    local there = {}
+    for path in run("ls src/*/*.c src/*/*.h src/*/*.def"):gmatch("%S+") do
+      local name = path:match("[^/]+$")
+      there[name] = true
+      local twin = path:find("%.h$") and support.sh("test -e "
+        .. path:gsub("h$", "c"))
+      assert.is_truthy(twin or rooms:find("%f[%w_]" .. name), path)
+    end
+    for name in rooms:gmatch("[%w_]+%.%l+%f[^%w]") do
+      assert.is_truthy(there[name] or name:find("^lvhd%.") or name == "lua.h",
+        name)
+    end
+  end)
+
+  it("has only functions that there are, on its paths", function()
+    local sources = run "cat src/*.[ch] src/*/*.[ch] lvhd/*.lua"
+    local count = 0
+    for line in text:gmatch("\n(    [^\n]*)") do
+      for name in line:gmatch("%f[%w_]%l+_[%l_]+%f[^%w_]") do
+        count = count + 1
+        assert.is_truthy(sources:find("%f[%w_]" .. name .. "%f[^%w_]")
+          or sources:find("core." .. name:gsub("^core_", ""), 1, true), name)
+      end
+    end
+    assert.is_true(count > 80, count)
+  end)
+end)
+
 describe("the quick start", function()
   local source = support.read("spec/examples/quickstart.lua")
 

@@ -41,6 +41,14 @@ describe("spec/RELIABILITY.md", function()
     end
   end)
 
+  it("calls what a kill may leave as the README and the code do", function()
+    local name = "`.<16 hex digits>.lvhd-tmp`"
+    assert.matches(name, rows().R7[4], 1, true)
+    assert.matches(name, support.read "README.md", 1, true)
+    assert.matches('".%016llx.lvhd-tmp"', support.read "src/io/newfile.c", 1,
+      true)
+  end)
+
   it("names commands that there are", function()
     local count = 0
     for gate, cells in pairs(rows()) do

@@ -5,7 +5,7 @@
  * bytes are written by all idle workers, all else is done by one, in the order
  * of the list.
  *
- *   1 hashes   2 sites   3 taking   4 writing   5 names   6 the end
+ *   1 taking   2 writing   3 names   4 the end
  */
 #include <errno.h>
 #include <stdlib.h>
