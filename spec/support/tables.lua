@@ -66,6 +66,20 @@ local function row(...)
   return "| " .. table.concat({ ... }, " | ") .. " |\n"
 end
 
+-- Lines of 92 characters at the most.
+local function wrapped(text)
+  local lines, line = {}, nil
+  for word in text:gmatch("%S+") do
+    if line and #line + #word < 92 then
+      line = line .. " " .. word
+    else
+      lines[#lines + 1], line = line, word
+    end
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n") .. "\n"
+end
+
 ---What the README says of the errors, from the first marker to the last.
 ---@param codes string what codes.def holds
 ---@return string
@@ -82,8 +96,8 @@ function M.errors(codes)
       unused[#unused + 1] = "`" .. name .. "`"
     end
   end
-  out[#out + 1] = "\nKnown by name and number, and never raised: "
-    .. table.concat(unused, ", ") .. ".\n"
+  out[#out + 1] = "\n" .. wrapped("Known by name and number, and never raised: "
+    .. table.concat(unused, ", ") .. ".")
   out[#out + 1] = END
   return table.concat(out)
 end
