@@ -8,6 +8,7 @@
 local blocks = require "spec.support.blocks"
 local lvhd = require "lvhd"
 local program = require "spec.support.program"
+local reference = require "spec.support.reference"
 local support = require "spec.support"
 local tables = require "spec.support.tables"
 
@@ -167,6 +168,34 @@ describe("the README names", function()
       count = count + 1
     end
     assert.is_true(count > 60, count)
+  end)
+
+  -- These are told as the tables that they are; of LuaCOM's functions what a
+  -- script of the time used.
+  local SHOWN <const> = { ["lvhd.Parent"] = true, ["lvhd.Locator"] = true,
+    ["lvhd.virtualserver.LuaCOM"] = true }
+
+  it("every option, every field of infos and errors, every method", function()
+    local api = reference.read(reference.FILES)
+    local text = readme:gsub("\n## The command\n.-\n## ", "\n## ")
+    local function tells(name)
+      return text:find("`" .. name .. "`", 1, true)
+        or text:find("`" .. name .. " = ", 1, true)
+        or text:find("{ " .. name .. " = ", 1, true)
+        or text:find("[:.]" .. name .. "[(`]") -- `err.items`, `task:wait()`
+    end
+    local untold = {}
+    for class, made in pairs(api.classes) do
+      for _, list in ipairs { made.fields, made.functions } do
+        for _, row in ipairs(list) do
+          local name = row.name:gsub("%?$", "")
+          if not tells(name) and not SHOWN[class] then
+            untold[#untold + 1] = class .. "." .. name
+          end
+        end
+      end
+    end
+    assert.same({}, untold)
   end)
 
   it("only files that there are", function()
