@@ -161,6 +161,9 @@ $(B)/spec/test_drives: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
 POOR = -Wl,$(subst $(space),$(comma),$(patsubst %,--wrap=%,$(ALLOCATE) \
   aligned_alloc pthread_create))
 $(B)/spec/test_alloc: WRAP = $(POOR)
+$(patsubst %,$(B)/spec/test_io_%,paths roots drives): WRAP = $(POOR)
+# test_io_new says which kernel it is, too.
+$(B)/spec/test_io_new: WRAP = $(POOR),--wrap=uname
 # test_api makes the system refuse.
 $(B)/spec/test_api: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
   %,--wrap=%,pthread_create pthread_cond_init pthread_mutex_init \
