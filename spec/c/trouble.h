@@ -43,12 +43,13 @@ struct trouble {
     unsigned from, times, calls;
     void (*meddle)(void);
   } rules[RULES];
+  int (*due)(const char *call); /* asked of every call: 0 or errno; or NULL */
 };
 
 /* True: the call fails, and errno is set. */
 static bool trouble_has(const struct lv_sys *sys, const char *call) {
   struct trouble *t = (struct trouble *)(uintptr_t)sys;
-  int errnum = 0;
+  int errnum = t->due ? t->due(call) : 0;
   for (size_t i = 0; i < RULES; i++) {
     unsigned n = 0;
     if (t->rules[i].call == NULL || strcmp(t->rules[i].call, call) != 0)
