@@ -405,7 +405,8 @@ valgrind-run: $(TEST_BUILD)
 # slow tests too, SPECS= a part.  make coverage-table tells the last counts
 # again.  What is counted is not optimised: a branch of the text is a branch
 # of the code.  An empty file that everybody may write is made for each object
-# first: some tests give up root.
+# first: some tests give up root.  What is marked #built builds lvhd anew, by
+# itself, and nothing of that would be counted.
 COVERAGE = $(MAKE) --no-print-directory B=build/cov CC=gcc CFLAGS="-g" \
   CPPFLAGS="-D_exit=quick_exit -DSLOWER=20 -DCOUNTED" \
   COUNTED=build/cov/obj/spec/c/cover.o
@@ -417,7 +418,8 @@ endif
 .PHONY: coverage coverage-table coverage-run
 coverage:
 	@sh spec/support/deps.sh test
-	@$(COVERAGE) coverage-run EXCLUDE=$(if $(LONG),never,slow); ran=$$?; \
+	@$(COVERAGE) coverage-run EXCLUDE=built$(if $(LONG),,$(comma)slow); \
+	  ran=$$?; \
 	  $(LUA) spec/support/coverage.lua build/cov \
 	  $(if $(LONG)$(filter-out spec,$(SPECS))$(BUSTED_ARGS),tell,judge) && \
 	  exit $$ran
