@@ -2,7 +2,7 @@
 --
 -- What an installed copy is: the right files in the right places, and a
 -- module that works from any folder with nothing but its own files; by make
--- and by LuaRocks, without network.  #nosan: it builds with the user's flags.
+-- and by LuaRocks, without network.  #nosan, #built: with the user's flags.
 
 local support = require "spec.support"
 local q, run, sh = support.q, support.run, support.sh
@@ -62,7 +62,7 @@ print(package.searchpath("lvhd", package.path),
   assert.same({ "base.vhd", "child.vhd", "try.lua" }, support.names(folder))
 end
 
-describe("make install #nosan", function()
+describe("make install #nosan #built", function()
   it("puts the module where Lua looks, and takes it away again", function()
     local tree = copy_tree()
     local stage = support.tmpdir()
@@ -129,7 +129,7 @@ describe("make install #nosan", function()
   end)
 end)
 
-describe("luarocks make #nosan", function()
+describe("luarocks make #nosan #built", function()
   -- root can cut the network off; anybody else has to believe.
   local function offline()
     return support.is_root() and (sh("unshare -n true")) and "unshare -n "

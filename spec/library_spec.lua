@@ -2,7 +2,7 @@
 --
 -- The C library as its users have it: installed somewhere, found by pkg-config
 -- and nothing else, shared and static; what it exports; the examples in C and
--- for LuaJIT.  #nosan: it builds with the user's flags.
+-- for LuaJIT.  #nosan, #built: with the user's flags.
 
 local lvhd = require "lvhd"
 local support = require "spec.support"
@@ -15,12 +15,12 @@ local CLEAN = "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u LUA_PATH"
 -- Built and installed once, for all tests here.
 local stage, dir
 
-setup(function()
+lazy_setup(function()
   stage = run("mktemp -d /tmp/lvhd-lib.XXXXXX"):gsub("\n", "")
   run(("cp -r Makefile src lvhd %s/ && cd %s && %s make -s -j2 install-lib"
     .. " PREFIX=%s/usr CFLAGS=-O1"):format(q(stage), q(stage), CLEAN, q(stage)))
 end)
-teardown(function()
+lazy_teardown(function()
   run("rm -rf " .. q(stage))
 end)
 
@@ -46,7 +46,7 @@ local function judge(program, code)
   assert.matches(code, said)
 end
 
-describe("the C library #nosan", function()
+describe("the C library #nosan #built", function()
   it("is found by pkg-config, and its version is the header's", function()
     assert.equal(lvhd.version, config "--modversion")
     assert.equal("-I" .. stage .. "/usr/include -L" .. stage

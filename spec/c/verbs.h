@@ -273,6 +273,10 @@ static int ask_refused(lvhd_engine *engine, struct lvhd_error *err) {
 
 #define KIDS 5
 
+/* Not only memory is short: an item may fail with any code, what cannot be
+ * searched has no children, and the last flush of all may fail. */
+static bool anything;
+
 /* Each of them has a file, or an error, and never both. */
 static void judge_items(const lvhd_task *task, const char *const *names) {
   for (size_t i = 0; i < lvhd_task_item_count(task); i++) {
@@ -284,7 +288,7 @@ static void judge_items(const lvhd_task *task, const char *const *names) {
     if (info != NULL)
       tell_info(info);
     else if (why != NULL)
-      CHECK_INT(why->code, LVHD_E_OUTOFMEMORY);
+      CHECK(anything || why->code == LVHD_E_OUTOFMEMORY);
     unlink(at(names[i])); /* it may stay, as documented: judged here */
   }
 }
@@ -408,7 +412,7 @@ static int ask_merge_all(lvhd_engine *engine, struct lvhd_error *err) {
   opts.open.sync = sync_as;
   code = lvhd_merge(engine, at("chain/leaf.vhd"), &opts, &task, err);
   code = finish(task, code, err);
-  CHECK(code == 0 || !is_gone("chain/leaf.vhd"));
+  CHECK(code == 0 || anything || !is_gone("chain/leaf.vhd"));
   return code;
 }
 
@@ -699,7 +703,9 @@ static int ask_others(lvhd_engine *engine, struct lvhd_error *err) {
   const char *path = at("base.vhd");
   lvhd_disk *disk = NULL;
   int code = lvhd_disk_open(engine, &path, 1, &opts, &disk, err);
-  CHECK(code != 0 && disk == NULL);
+  CHECK(anything || code != 0);
+  CHECK((disk == NULL) == (code != 0));
+  lvhd_disk_close(disk);
   return code == LVHD_E_SHARING_VIOLATION ? 0 : code;
 }
 
@@ -841,7 +847,8 @@ enum {
   RESIZES = 16,
   POOR_SYS = 32, /* no /proc, no openat2, and no flush of data */
   NO_TASK = 64,
-  THREADS = 128
+  THREADS = 128,
+  TELLS = 256 /* what could not be read is told of, or left out */
 };
 
 static const struct verb {
@@ -882,14 +889,14 @@ static const struct verb {
   {"relink, drives", ask_relink_windows, "lone.vhd", DRIVES},
   {"repair", ask_repair, "damaged.vhd", 0},
   {"check", ask_check, NULL, 0},
-  {"check, chain", ask_check_chain, NULL, 0},
+  {"check, chain", ask_check_chain, NULL, TELLS},
   {"check, damaged", ask_check_damaged, NULL, 0},
-  {"find", ask_find, NULL, 0},
-  {"children", ask_children, NULL, 0},
+  {"find", ask_find, NULL, TELLS},
+  {"children", ask_children, NULL, TELLS},
   {"info", ask_info, NULL, NO_TASK},
   {"info, no /proc", ask_info, NULL, POOR_SYS | NO_TASK},
-  {"chain", ask_chain, NULL, NO_TASK},
-  {"chain, drives", ask_cased, NULL, DRIVES | NO_TASK},
+  {"chain", ask_chain, NULL, NO_TASK | TELLS},
+  {"chain, drives", ask_cased, NULL, DRIVES | NO_TASK | TELLS},
   {"info, ambiguous", ask_twin, NULL, DRIVES | NO_TASK},
   {"paths", ask_paths, NULL, DRIVES | NO_TASK},
   {"open, read", ask_read, NULL, NO_TASK},

@@ -4,8 +4,9 @@
 -- BUILD/obj, as a table of lines and branches, a room and a file each; then
 -- every branch that was never taken, unless spec/support/uncovered.txt names
 -- it.  `judge` exits 1 when one is not named there, when one that is named
--- was taken or is gone, or when less than 95 % were taken; `tell` accepts
--- names of what was taken (the long tests take more), or a part of the tests.
+-- was taken (but for those that may be) or is no branch of the source, or when
+-- less than 95 % were taken; `tell` accepts names of what was taken (the long
+-- tests take more), or a part of the tests.
 -- Knows gcov's text and the looks of a line of C, not what lvhd does.
 --
 -- A branch is one way out of one condition: `if (a && b)` has four.  Those
@@ -199,7 +200,8 @@ local function add(a, b)
   for key, value in pairs(b) do a[key] = a[key] + value end
 end
 
--- The file's sum; what was not taken goes into `missed`.
+-- The file's sum; what was not taken goes into `missed`, and the names of all
+-- branches into missed.there.
 local function count(file, missed)
   local s, twins = sum(), {}
   for at, line in ipairs(file.lines) do
@@ -222,12 +224,15 @@ local function count(file, missed)
       -- text name it, and its turn, where a function has the same twice.
       local key = (line.of or "-") .. "\0" .. trim(line.text)
       twins[key] = (twins[key] or 0) + 1
+      local where = ("%s %s"):format(file.name, line.of or "-")
+      local text = trim(line.text)
+        .. (twins[key] > 1 and (" #" .. twins[key]) or "")
+      for i = 0, line.n - 1 do
+        missed.there[name_of(where, i, text)] = true
+      end
       if #never > 0 then
-        missed[#missed + 1] = { at = file.name .. ":" .. at,
-          where = ("%s %s"):format(file.name, line.of or "-"),
-          text = trim(line.text)
-            .. (twins[key] > 1 and (" #" .. twins[key]) or ""),
-          never = never }
+        missed[#missed + 1] = { at = file.name .. ":" .. at, where = where,
+          text = text, never = never }
       end
     end
   end
@@ -297,9 +302,10 @@ local function judge(whole, missed, list, strict)
   end
   local stale = {}
   for name, what in pairs(list) do
-    if not seen[name] and not what.may then
-      stale[#stale + 1] = ("%s:%d: taken, or gone: %s")
-        :format(LIST, what.number, name)
+    local gone = not missed.there[name]
+    if gone or not (seen[name] or what.may) then
+      stale[#stale + 1] = ("%s:%d: %s: %s")
+        :format(LIST, what.number, gone and "gone" or "taken", name)
     end
   end
   table.sort(stale)
@@ -315,7 +321,7 @@ local function judge(whole, missed, list, strict)
 end
 
 local build, how = assert(arg[1], "which build?"), arg[2] or "judge"
-local missed = {}
+local missed = { there = {} }
 local whole = table_of(load(build), missed)
 local good = judge(whole, missed, read_list(LIST), how == "judge")
 os.exit(good or how ~= "judge")

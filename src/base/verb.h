@@ -23,7 +23,7 @@ struct lv_verb {
   /* The caller's thread: strings, then (preflight) disk checks. */
   int (*prepare)(void *args, struct lvhd_error *err);
   /* A worker: looks again, then works.  0 means success, and the verb has
-   * called lv_job_commit() unless it made nothing. */
+   * called lv_job_commit() unless it made nothing.  err is never NULL. */
   int (*run)(void *args, struct lv_job *job, struct lvhd_error *err);
   /* Arguments and result, at the last reference, on any thread. */
   void (*free)(void *args);

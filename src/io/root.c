@@ -53,7 +53,8 @@ static int hold_folder(struct lv_root *root, struct lv_env *env,
     return no_memory(err);
   root->fd = lv_open_real(env, folder, LOOKING | O_DIRECTORY, &call);
   free(folder);
-  if (root->fd < 0 && errno == ELOOP)
+  /* A link where a folder must be answers ENOTDIR. */
+  if (root->fd < 0 && (errno == ELOOP || errno == ENOTDIR))
     return outside(err);
   if (root->fd < 0)
     return lv_fail_errno(err, LV_STEP_FILE, errno, call);
@@ -238,6 +239,18 @@ static int walk(struct lv_env *env, int start, const char *rest, int flags) {
   return -1;
 }
 
+/* Its last name is a link; none on the way is. */
+static bool ends_in_link(const struct lv_env *env, const struct lv_root *root,
+                         const char *rest) {
+  const struct lv_sys *sys = env->sys;
+  struct stat st;
+  int fd = lv_openat2(sys, root->fd, rest, LOOKING, RESOLVE);
+  bool link = fd >= 0 && sys->fstat(sys, fd, &st) == 0 && S_ISLNK(st.st_mode);
+  if (fd >= 0)
+    sys->close(sys, fd);
+  return link;
+}
+
 int lv_root_fd(struct lv_env *env, const struct lv_root *root,
                const char *rest, int flags, const char **call) {
   int fd = -1;
@@ -248,6 +261,8 @@ int lv_root_fd(struct lv_env *env, const struct lv_root *root,
   }
   if (!atomic_load(&env->no_openat2)) {
     fd = lv_openat2(env->sys, root->fd, rest, flags | O_NOFOLLOW, RESOLVE);
+    if (fd < 0 && errno == ENOTDIR && (flags & O_DIRECTORY) != 0)
+      errno = ends_in_link(env, root, rest) ? ELOOP : ENOTDIR;
     /* EAGAIN: someone keeps renaming; the walk does not mind */
     if (fd >= 0 || (errno != ENOSYS && errno != EPERM && errno != EINVAL &&
                     errno != EAGAIN))

@@ -186,10 +186,7 @@ static int open_leaf(struct check *c, struct lv_chain *chain,
 
 static int give(struct lvhd_error *err, struct lvhd_error *why) {
   int code = why->code;
-  if (err)
-    *err = *why;
-  else
-    lvhd_error_clear(why);
+  *err = *why;
   *why = (struct lvhd_error)LVHD_ERROR_INIT;
   return code;
 }
@@ -242,7 +239,7 @@ static int run(void *args, struct lv_job *job, struct lvhd_error *err) {
     code = check_refused(c, &why, err);
   else
     code = give(err, &why);
-  if (code != 0 && err && err->path == NULL)
+  if (code != 0 && err->path == NULL)
     lv_error_path(err, c->path);
   lvhd_error_clear(&why);
   lvhd_error_clear(&broken);

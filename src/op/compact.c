@@ -171,7 +171,7 @@ static int read_below(struct work *w, size_t n, uint64_t offset,
                       struct lvhd_error *err) {
   size_t got = 0;
   int code = lv_disk_read(w->parent, w->theirs, n, offset, &got, err);
-  if (code != 0 && err && err->layer > 0)
+  if (code != 0 && err->layer > 0)
     err->layer++;
   if (code == 0)
     memset(w->theirs + got, 0, n - got);
@@ -344,7 +344,7 @@ static int flush_parents(const struct work *w, struct lvhd_error *err) {
     if (w->change.sync == LVHD_SYNC_NONE)
       break;
     code = lv_edit_flush(&parent->file, w->env, err);
-    if (code != 0 && err) {
+    if (code != 0) {
       err->layer = (unsigned)i + 1;
       err->has |= LVHD_AT_PARENT;
       lv_error_parent(err, parent->path);
@@ -519,7 +519,7 @@ static int run(void *args, struct lv_job *job, struct lvhd_error *err) {
     code = tell(&w, err);
   else if (w.change.env)
     lv_change_abandon(&w.change);
-  if (code != 0 && err && err->path == NULL)
+  if (code != 0 && err->path == NULL)
     lv_error_path(err, c->in.path);
   close_all(&w);
   return code;

@@ -123,8 +123,7 @@ static int check_parent_size(const struct convert *v,
     return 0;
   lv_fail_range(err, LVHD_VM_E_HD_IMAGE_OPEN_FAIL, LV_R_PARENT_SIZE,
                 (uint64_t)c->size, c->seen.size);
-  if (err)
-    err->has |= LVHD_AT_PARENT;
+  err->has |= LVHD_AT_PARENT;
   return LVHD_VM_E_HD_IMAGE_OPEN_FAIL;
 }
 
@@ -175,10 +174,8 @@ static int open_parent(struct convert *v, const struct lv_look *look,
   }
   if (code != 0) {
     lv_error_parent(err, c->real_parent);
-    if (err) {
-      err->has |= LVHD_AT_PARENT;
-      lv_error_path(err, c->image);
-    }
+    lv_error_path(err, c->image);
+    err->has |= LVHD_AT_PARENT;
   }
   return code;
 }

@@ -144,7 +144,7 @@ int lv_merge_args(void **out, struct lv_env *env, const char *child,
 static int at_layer(struct work *w, size_t i, int code,
                     struct lvhd_error *err) {
   const char *path = w->chain.images[i].path; /* NULL: closed by a failure */
-  if (code == 0 || err == NULL)
+  if (code == 0)
     return code;
   if (i > 0) {
     err->has |= LVHD_AT_PARENT;
@@ -199,7 +199,7 @@ static int open_chain(struct work *w, struct lvhd_error *err) {
     return at_layer(w, 0, code, err);
   }
   code = find_target(w, err);
-  if (code != 0 && err) {
+  if (code != 0) {
     err->has |= LVHD_AT_PARENT;
     lv_error_path(err, w->args->base.path);
     lv_error_parent(err, w->args->into);
@@ -275,7 +275,7 @@ static int fail_no_child(const struct work *w, const struct lv_image *image,
                          struct lvhd_error *err) {
   int code =
     lv_fail(err, LVHD_VM_E_PARENT_CHILD_ID_MISMATCH, LV_R_NOT_A_CHILD);
-  if (err && lv_image_has_parent(image)) {
+  if (lv_image_has_parent(image)) {
     err->has |= LVHD_HAS_UUIDS;
     memcpy(err->expected_uuid, w->chain.images[0].footer.uuid, 16);
     memcpy(err->actual_uuid, image->header.parent_uuid, 16);
@@ -407,7 +407,7 @@ static int check_others(struct work *w, struct lvhd_error *err) {
     code = lv_refuse_others(&search, err);
   w->skipped = search.skipped;
   free(disks);
-  if (code == LVHD_E_SHARING_VIOLATION && err) {
+  if (code == LVHD_E_SHARING_VIOLATION) {
     lv_error_parent(err, err->path);
     lv_error_path(err, w->args->base.path);
   }
@@ -426,7 +426,7 @@ static int try_time(struct work *w, const struct lv_image *image,
     code = lv_fail_errno(err, LV_STEP_INPLACE, errno, "fstat");
   else
     code = lv_edit_touch(&image->file, w->env, &st.st_mtim, err);
-  if (code == LVHD_E_ACCESSDENIED && err)
+  if (code == LVHD_E_ACCESSDENIED)
     err->reason = LV_R_TIME_LOST;
   return at_kid(code, image->path, target_of(w), err);
 }

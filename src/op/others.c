@@ -300,8 +300,6 @@ static char *names_of(const struct found *found) {
 static int refuse(struct found *found, struct lvhd_error *err) {
   int code = lv_fail_range(err, LVHD_E_SHARING_VIOLATION,
                            LV_R_OTHER_CHILDREN, 0, found->count);
-  if (err == NULL)
-    return code;
   err->has = LVHD_HAS_ACTUAL;
   qsort(found->children, found->count, sizeof *found->children, by_path);
   err->others = names_of(found);
@@ -344,7 +342,6 @@ int lv_refuse_children(const struct lv_image *disk,
                              .but = but,
                              .but_count = but_count};
   int code = lv_refuse_others(&search, err);
-  if (skipped)
-    *skipped = search.skipped;
+  *skipped = search.skipped;
   return code;
 }

@@ -51,7 +51,7 @@ static int put(struct work *w, const void *bytes, size_t n, uint64_t at,
                struct lvhd_error *err) {
   struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
   int code = lv_newfile_write(w->file, &iov, 1, at, err);
-  if (code != 0 && err) {
+  if (code != 0) {
     err->has |= LVHD_HAS_OFFSET;
     err->offset = at;
   }

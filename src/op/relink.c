@@ -54,7 +54,7 @@ int lv_relink_args(void **out, struct lv_env *env, const char *child,
 /* The error is about the parent, `path`, of the child. */
 static int fail_parent(struct lvhd_error *err, int code,
                        const struct lv_image *child, const char *path) {
-  if (code != 0 && err) {
+  if (code != 0) {
     err->has |= LVHD_AT_PARENT;
     lv_error_path(err, child->path);
     if (err->parent == NULL)
@@ -76,8 +76,7 @@ static int check_cycle(const struct lv_chain *chain,
     if (!is_same(&chain->images[i], child))
       continue;
     lv_fail(err, LVHD_VM_E_HD_IMAGE_OPEN_FAIL, LV_R_CHAIN_CYCLE);
-    if (err)
-      err->layer = (unsigned)i + 2;
+    err->layer = (unsigned)i + 2;
     lv_error_parent(err, chain->images[i].path);
     return LVHD_VM_E_HD_IMAGE_OPEN_FAIL;
   }
@@ -129,14 +128,12 @@ static int open_parent(struct lv_chain *chain, const struct relink *r,
     code = check_cycle(chain, child, err);
   if (code == 0 && broken.code != 0) {
     code = broken.code;
-    if (err) {
-      lvhd_error_clear(err);
-      *err = broken;
-      broken = (struct lvhd_error)LVHD_ERROR_INIT;
-      err->layer++; /* counted from the child */
-      if (err->parent == NULL)
-        lv_error_parent(err, err->path);
-    }
+    lvhd_error_clear(err);
+    *err = broken;
+    broken = (struct lvhd_error)LVHD_ERROR_INIT;
+    err->layer++; /* counted from the child */
+    if (err->parent == NULL)
+      lv_error_parent(err, err->path);
   }
   if (code == 0 && chain->count >= opts->max_depth)
     code = lv_fail_range(err, LVHD_VM_E_HD_IMAGE_OPEN_FAIL,
@@ -198,7 +195,7 @@ static int tell(struct relink *r, const struct lv_relink *how,
 static int lock(const struct lv_chain *chain, const struct relink *r,
                 const struct lv_image *child, struct lvhd_error *err) {
   int code = lv_change_lock_parents(chain, 0, r->in.env, err);
-  if (code != 0 && err)
+  if (code != 0)
     err->layer++; /* counted from the child */
   return fail_parent(err, code, child, chain->images[0].path);
 }
@@ -229,7 +226,7 @@ static int run(void *args, struct lv_job *job, struct lvhd_error *err) {
     code = put(r, &how, &child, &chain.images[0], err);
   if (code == 0)
     code = tell(r, &how, &child, &chain.images[0], err);
-  if (code != 0 && err && err->path == NULL)
+  if (code != 0 && err->path == NULL)
     lv_error_path(err, child.path ? child.path : r->in.path);
   lv_chain_close(&chain, r->in.env);
   lv_image_close(&child, r->in.env);

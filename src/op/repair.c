@@ -62,10 +62,8 @@ static int refuse(struct lvhd_error *err, enum lv_reason reason,
                   uint64_t expected, uint64_t actual, uint64_t offset) {
   int code = lv_fail_range(err, LVHD_VM_E_INVALID_HD_FILE, reason, expected,
                            actual);
-  if (err) {
-    err->has |= LVHD_HAS_OFFSET;
-    err->offset = offset;
-  }
+  err->has |= LVHD_HAS_OFFSET;
+  err->offset = offset;
   return code;
 }
 
@@ -352,7 +350,7 @@ static int run(void *args, struct lv_job *job, struct lvhd_error *err) {
     code = make_right(r, &image, job, err);
   if (code == 0)
     code = tell(r, image.path, err);
-  if (code != 0 && err && err->path == NULL)
+  if (code != 0 && err->path == NULL)
     lv_error_path(err, image.path ? image.path : r->in.path);
   lv_image_close(&image, r->in.env);
   return code;

@@ -391,8 +391,7 @@ int lv_relink_image(struct lv_relink *relink, struct lv_image *child,
   relink->told = (struct lv_relinked){0};
   if (lv_uuid_is_nil(parent->footer.uuid)) {
     code = lv_fail(err, LVHD_VM_E_INVALID_HD_FILE, LV_R_UUID_MALFORMED);
-    if (err)
-      err->has |= LVHD_AT_PARENT;
+    err->has |= LVHD_AT_PARENT;
   }
   if (code == 0)
     code = find_way(&way, relink->env, child->path, parent->path,

@@ -88,10 +88,8 @@ int lv_resize_beyond(const struct lv_resizing *r, uint64_t end,
   int code = lv_fail_range(
     err, LVHD_VM_E_IMAGE_SIZE_TOO_SMALL, LV_R_DATA_BEYOND,
     least < (uint64_t)LV_SIZE_MIN ? (uint64_t)LV_SIZE_MIN : least, r->size);
-  if (err) {
-    err->has |= LVHD_HAS_OFFSET;
-    err->offset = end - 1;
-  }
+  err->has |= LVHD_HAS_OFFSET;
+  err->offset = end - 1;
   return code;
 }
 
@@ -318,7 +316,7 @@ static int run(void *args, struct lv_job *job, struct lvhd_error *err) {
     code = resize(&r, err);
   if (code == 0)
     code = tell(a, &r, err);
-  if (code != 0 && err && err->path == NULL)
+  if (code != 0 && err->path == NULL)
     lv_error_path(err, a->in.path);
   lv_image_close(&r.image, r.env);
   free(r.buf);

@@ -192,7 +192,7 @@ int lv_source_read(struct lv_source *source, uint8_t *buf, size_t n,
     code = lv_disk_read(source->disk, buf, got, at, &got, err);
   else
     code = lv_file_read(&source->raw, source->env, buf, got, at, err);
-  if (code != 0 && err && err->path == NULL)
+  if (code != 0 && err->path == NULL)
     lv_error_path(err, source->disk
                          ? lv_disk_chain_of(source->disk)->images[0].path
                          : source->path);
