@@ -117,6 +117,9 @@ static void test_open(void) {
   open_whole(&w, 1);
   expect(&w, 0, 0, 1);
   CHECK(strstr(w.f.opened, "base") == NULL);
+  faulty_break(&w.f, "folder", EIO, 1, 99); /* which it does not need */
+  open_whole(&w, 1);
+  expect(&w, 0, 0, 1);
   end(&w);
   begin(&w, 3);
   open_whole(&w, 3);

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "faulty.h"
 #include "image/image.h"
+#include "io/drives.h"
 
 #define LEAF "/d/leaf.vhd"
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -190,6 +191,62 @@ static void test_places(void) {
   CHECK(!is_good(1, &(struct draft){.pieces = {{TEXTS + 512, 512}}}, false));
 }
 
+/* The header behind the blocks: what lies behind the first footer is data. */
+static void move_header(struct faulty *f) {
+  size_t at = (size_t)length_of(f) - 512;
+  uint8_t *bytes = NULL;
+  lengthen(f, 1024);
+  bytes = bytes_of(f);
+  memcpy(bytes + at + 1024, bytes + at, 512);
+  memcpy(bytes + at, bytes + HEADER, 1024);
+  lv_put_be64(bytes + 16, at);
+  lv_put_be64(bytes + at + 1024 + 16, at);
+  forge_repair(&f->mem.files[0]);
+}
+
+static void test_moved_header(void) {
+  static const struct where places[] = {
+    {{0, 512}, true}, {{HEADER, 512}, false}, {{0, 1024}, false},
+    {{0, 1536}, false},
+  };
+  for (size_t i = 0; i < COUNT(places) + 2; i++) {
+    struct faulty f;
+    struct opened o;
+    struct draft d = {.uuid = 1, .count = 1};
+    bool good = i < COUNT(places) ? places[i].good : true;
+    begin(&f, 1);
+    move_header(&f);
+    if (i < COUNT(places))
+      d.pieces[0] = places[i].piece;
+    else
+      d.pieces[0] = (struct piece){length_of(&f) - 1536 +
+                                     512 * (i - COUNT(places)), 512};
+    put_note(&f, &d);
+    o = open_leaf(&f);
+    CHECK_INT(o.code, 0);
+    CHECK_INT(o.image.footer.data_offset, length_of(&f) - 1536);
+    CHECK(o.image.journal == (good ? LV_JOURNAL_GOOD : LV_JOURNAL_FOREIGN));
+    shut(&o, &f);
+    faulty_end(&f);
+  }
+}
+
+/* A slot without a code has no text, whatever else it says. */
+static void test_bare(void) {
+  struct faulty f;
+  struct opened o;
+  begin(&f, 2);
+  memset(bytes_of(&f) + HEADER + 576 + 24, 0, 4);
+  forge_repair(&f.mem.files[0]);
+  put_note(&f, &(struct draft){.uuid = 1, .count = 1,
+                               .pieces = {{TEXTS + 512, 512}}});
+  o = open_leaf(&f);
+  CHECK_INT(o.code, 0);
+  CHECK(o.image.journal == LV_JOURNAL_FOREIGN);
+  shut(&o, &f);
+  faulty_end(&f);
+}
+
 /* Ends of the file that a verb gave it: where its footer stood, or shall. */
 static void test_ends(void) {
   static const uint64_t at = BLOCKS + 512;
@@ -338,6 +395,63 @@ static void test_damaged(void) {
   }
 }
 
+/* Old bytes that make a disk of the file no more were never its own. */
+static void test_ruin(void) {
+  struct faulty f;
+  struct opened o;
+  begin(&f, 1);
+  put_note(&f, &(struct draft){.uuid = 1, .count = 1, .turned = 1,
+                               .pieces = {{HEADER, 1024}}});
+  o = open_leaf(&f);
+  CHECK_INT(o.code, 0);
+  CHECK(o.image.journal == LV_JOURNAL_FOREIGN);
+  CHECK(o.image.file.overlay == NULL);
+  CHECK_INT(o.image.header.entries, 5);
+  shut(&o, &f);
+  faulty_end(&f);
+}
+
+/* A name too long for a note of its own: it goes by the identifier, where the
+ * file tells that. */
+static void test_long_name(void) {
+  static struct mem_changes changes;
+  struct faulty f;
+  struct lv_image image = LV_IMAGE_INIT;
+  struct stat st;
+  char path[MEM_PATH] = "/d/", note[] =
+    "/d/.lvhd-journal-01010101-0101-0101-0101-010101010101";
+  memset(path + 3, 'n', 242);
+  begin(&f, 1);
+  put_note(&f, &(struct draft){.uuid = 1});
+  mem_writable(&f.mem, &changes, 0);
+  for (unsigned i = 0; i < 2; i++) {
+    const struct lv_sys *sys = &f.mem.sys;
+    const struct mem_file *from = &f.mem.files[i ? MEM_NOTE : 0];
+    struct iovec iov = {from->segments[0].bytes, (size_t)from->length};
+    int fd = f.real.openat(sys, AT_FDCWD, i ? note : path,
+                           O_CREAT | O_EXCL | O_WRONLY, 0);
+    CHECK_INT(f.real.pwritev(sys, fd, &iov, 1, 0), iov.iov_len);
+    CHECK_INT(f.real.fstat(sys, fd, &st), 0);
+    sys->close(sys, fd);
+  }
+  CHECK_INT(lv_image_open(&image, &f.env, path, NULL), 0);
+  CHECK(image.journal == LV_JOURNAL_GOOD);
+  lv_image_close(&image, &f.env);
+  {
+    const struct lv_sys *sys = &f.mem.sys;
+    uint8_t zeros[8] = {0};
+    struct iovec iov = {zeros, sizeof zeros};
+    int fd = f.real.openat(sys, AT_FDCWD, path, O_RDWR, 0);
+    CHECK_INT(f.real.pwritev(sys, fd, &iov, 1, HEADER), sizeof zeros);
+    sys->close(sys, fd);
+  }
+  f.opened[0] = '\0';
+  CHECK_INT(lv_image_open(&image, &f.env, path, NULL), INVALID);
+  CHECK(strstr(f.opened, "journal") == NULL);
+  f.mem.trapped = NULL; /* its bytes were ours to write */
+  faulty_end(&f);
+}
+
 /* A whole file says whose it is, and the note's own bytes do not. */
 static void test_identity(void) {
   struct faulty f;
@@ -426,6 +540,16 @@ static void test_faults(void) {
   fails(1, &note, "getlk", 0, 1, LVHD_E_SHARING_VIOLATION, LV_R_IN_USE);
   fails(1, NULL, "openat", EIO, 1, DEVICE, 0);
   fails(1, &note, "openat", EIO, 1, DEVICE, 0);
+  /* what is beside it is not known: that is told, whatever the file says */
+  begin(&f, 1);
+  put_note(&f, &note);
+  bytes_of(&f)[HEADER] = 'x';
+  faulty_break(&f, "pread", EIO, 3, 1);
+  o = open_leaf(&f);
+  CHECK_INT(o.code, DEVICE);
+  CHECK_INT(o.err.errnum, EIO);
+  shut(&o, &f);
+  faulty_end(&f);
   /* nobody is asked where nothing is laid over */
   begin(&f, 1);
   put_note(&f, &poor);
@@ -467,6 +591,26 @@ static void test_again(void) {
     shut(&o, &f);
     faulty_end(&f);
   }
+}
+
+/* Found again by its real path, it is never reached through a link. */
+static void test_link(void) {
+  static const struct lvhd_drive drive = {"C", "/d"};
+  static const char way[] = "/d/away/d/leaf.vhd";
+  struct lv_drives *drives = NULL;
+  struct faulty f;
+  struct lv_image image = LV_IMAGE_INIT;
+  begin(&f, 0);
+  CHECK_INT(lv_drives_new(&drives, &drive, 1, NULL), 0);
+  f.env.drives = drives;
+  CHECK_INT(lv_image_open(&image, &f.env, way, NULL), 0);
+  CHECK_STR(image.path, LEAF);
+  lv_image_close(&image, &f.env);
+  CHECK(lv_image_again(&image, &f.env, way, NULL) != 0);
+  CHECK_INT(lv_image_again(&image, &f.env, LEAF, NULL), 0);
+  lv_image_close(&image, &f.env);
+  faulty_end(&f);
+  lv_drives_free(drives);
 }
 
 /* ---- what is asked of an open one -------------------------------------------- */
@@ -564,15 +708,20 @@ static void test_locators(void) {
 
 int main(void) {
   test_places();
+  test_moved_header();
+  test_bare();
   test_ends();
   test_longer();
   test_merge();
   test_finished();
   test_damaged();
+  test_ruin();
+  test_long_name();
   test_identity();
   test_nothing();
   test_faults();
   test_again();
+  test_link();
   test_measures();
   test_holds();
   test_locators();

@@ -156,6 +156,8 @@ static void test_texts(void) {
   asks("MacX", "file://localhost.vhd", " localhost.vhd");
   /* what can be no file */
   asks("W2ru", "", "");
+  asks("Wi2r", "", "");
+  asks("MacX", "", "");
   asks("W2ru", ".", "");
   asks("W2ru", "..", "");
   asks("W2ru", "sub\\.", "");
@@ -363,6 +365,7 @@ static void test_drives(void) {
 /* Names that differ in case lie on drives alone, and each of them is asked. */
 static void test_any_case(void) {
   static const struct lvhd_drive sub[] = {{"C", "/d/sub"}};
+  static const struct lvhd_drive same[] = {{"C", "/d"}, {"D", "/d"}};
   static const char *const d[] = {"/d"};
   struct hop h;
   begin(&h);
@@ -378,6 +381,13 @@ static void test_any_case(void) {
   go(&h);
   CHECK_INT(h.code, MISSING);
   end(&h);
+  begin(&h);
+  map(&h, same, 2);
+  text(&h, 0, "W2ru", "BASE.VHD");
+  allow(&h, NULL, 0);
+  go(&h);
+  CHECK_INT(h.code, 0);
+  end(&h); /* and was opened once */
   begin(&h);
   map(&h, two, 2);
   field(&h, "BASE.VHD", true);
