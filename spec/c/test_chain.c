@@ -19,7 +19,7 @@ enum {
   DEVICE = LVHD_DISP_E_EXCEPTION
 };
 
-/* ---- a chain ----------------------------------------------------------------- */
+/* ---- a chain ----------------------------------------------------------- */
 
 struct world {
   struct faulty f;
@@ -208,7 +208,7 @@ static void test_grave(void) {
   end(&w);
 }
 
-/* ---- files that are named ------------------------------------------------------- */
+/* ---- files that are named ---------------------------------------------- */
 
 static void give(struct world *w, const char *a, const char *b, const char *c,
                  unsigned max_depth) {
@@ -267,7 +267,7 @@ static void test_given(void) {
   end(&w);
 }
 
-/* ---- infos ---------------------------------------------------------------------- */
+/* ---- infos ------------------------------------------------------------- */
 
 static int infos_of(struct world *w, struct lvhd_infos **infos, bool strict) {
   *infos = NULL;
@@ -475,6 +475,93 @@ static void test_ends(void) {
   end(&w);
 }
 
+/* Texts that are none, or no UTF-8, and what a disk without a parent says of
+ * one. */
+static void test_texts(void) {
+  struct lvhd_infos *infos = NULL;
+  const struct lvhd_info *info = NULL;
+  char want[3 * 200 + 1] = "";
+  struct world w;
+  begin(&w, 3);
+  memset(bytes_of(&w, 0) + 2560, 0xFF, 200);
+  lv_put_be32(bytes_of(&w, 0) + 512 + 576 + 24 + 8, 0);
+  lv_put_be32(bytes_of(&w, 0) + 512 + 576 + 48 + 8, 200);
+  forge_repair(&w.f.mem.files[0]);
+  open_whole(&w, 9);
+  CHECK_INT(infos_of(&w, &infos, true), 0);
+  info = info_of(infos, 0);
+  if (CHECK(info->locator_count == 3)) {
+    CHECK_STR(info->locators[1].code, "W2ku");
+    CHECK(info->locators[1].raw == NULL && info->locators[1].path == NULL);
+    for (unsigned i = 0; i < 200; i++)
+      strcat(want, "\xEF\xBF\xBD");
+    CHECK_STR(info->locators[2].path, want);
+    CHECK_INT(info->locators[2].raw_length, 200);
+  }
+  lv_infos_free(infos);
+  end(&w);
+  begin(&w, 1);
+  memset(bytes_of(&w, 0) + 512 + 40, 7, 20);
+  forge_repair(&w.f.mem.files[0]);
+  open_whole(&w, 9);
+  CHECK_INT(infos_of(&w, &infos, true), 0);
+  info = info_of(infos, 0);
+  CHECK(!info->has_parent && info->parent_timestamp == 0);
+  CHECK_INT(info->parent_uuid[0], 0);
+  CHECK_INT(info->locator_count, 0);
+  lv_infos_free(infos);
+  end(&w);
+}
+
+/* More than four, where lists grow. */
+static void test_many(void) {
+  static struct mem_changes changes;
+  enum { MANY = 9 };
+  struct lvhd_infos list = {0}, *copy = NULL;
+  struct world w;
+  begin(&w, 1);
+  mem_writable(&w.f.mem, &changes, 0);
+  for (unsigned i = 0; i < MANY; i++) {
+    const struct lv_sys *sys = &w.f.mem.sys;
+    struct forge disk = {.type = i + 1 < MANY ? 4 : 3, .size = 4096,
+                         .id = (uint8_t)(10 + i),
+                         .parent_id = (uint8_t)(11 + i)};
+    char path[8] = "/d/0", parent[2] = "1";
+    struct iovec iov = {0};
+    int fd = -1;
+    path[3] = (char)(path[3] + i);
+    parent[0] = (char)(parent[0] + i);
+    disk.parent = parent;
+    iov.iov_base = forge(&disk, &iov.iov_len);
+    fd = w.f.real.openat(sys, AT_FDCWD, path, O_CREAT | O_EXCL | O_RDWR, 0);
+    CHECK_INT(w.f.real.pwritev(sys, fd, &iov, 1, 0), iov.iov_len);
+    sys->close(sys, fd);
+    free(iov.iov_base);
+  }
+  CHECK_INT(lv_chain_open(&w.chain, &w.f.env, "/d/0", NULL, 0, MANY, NULL,
+                          &w.err), 0);
+  if (CHECK(w.chain.count == MANY))
+    for (unsigned i = 0; i < MANY; i++) {
+      struct lv_facts *facts = NULL;
+      CHECK_INT(w.chain.images[i].footer.uuid[0], 10 + i);
+      CHECK(w.chain.found[i].how ==
+            (i + 1 < MANY ? LVHD_FOUND_LOCATOR : LVHD_FOUND_NOT));
+      CHECK_INT(lv_facts_new(&facts, &w.chain.images[i], &w.f.env, NULL, NULL,
+                             NULL), 0);
+      CHECK_INT(lv_infos_add(&list, facts, NULL), 0);
+    }
+  if (CHECK(list.count == MANY))
+    for (unsigned i = 0; i < MANY; i++)
+      CHECK_INT(list.items[i]->info.uuid[0], 10 + i);
+  for (unsigned i = 0; i < list.count; i++)
+    lv_facts_free(list.items[i]);
+  free(list.items);
+  CHECK_INT(infos_of(&w, &copy, true), 0);
+  CHECK_INT(copy->count, MANY);
+  lv_infos_free(copy);
+  end(&w);
+}
+
 static bool stops(void *arg) {
   (void)arg;
   return true;
@@ -506,6 +593,11 @@ static void test_faults(void) {
   CHECK_INT(lv_infos_of(&infos, &w.chain.images[1], &w.f.env, &w.err), 0);
   CHECK_INT(infos->count, 1);
   CHECK_STR(info_of(infos, 0)->path, BASE);
+  CHECK_INT(info_of(infos, 0)->finding_count, 0);
+  lv_infos_free(infos);
+  w.chain.images[1].where = LVHD_FOOTER_SHORT;
+  CHECK_INT(lv_infos_of(&infos, &w.chain.images[1], &w.f.env, &w.err), 0);
+  CHECK_INT(info_of(infos, 0)->finding_count, 1);
   lv_infos_free(infos);
   faulty_break(&w.f, "pread", EIO, 1, 1);
   CHECK_INT(lv_infos_of(&infos, &w.chain.images[1], &w.f.env, &w.err), DEVICE);
@@ -514,7 +606,7 @@ static void test_faults(void) {
   end(&w);
 }
 
-/* ---- a file that is refused ------------------------------------------------------- */
+/* ---- a file that is refused -------------------------------------------- */
 
 static void test_refused(void) {
   struct lvhd_error why = {.code = BROKEN, .reason = LV_R_FIXED_LENGTH,
@@ -563,6 +655,8 @@ int main(void) {
   test_notes();
   test_sizes();
   test_ends();
+  test_texts();
+  test_many();
   test_faults();
   test_refused();
   return check_done();

@@ -16,7 +16,7 @@
 
 enum { INVALID = LVHD_VM_E_INVALID_HD_FILE, DEVICE = LVHD_DISP_E_EXCEPTION };
 
-/* ---- a disk and a note ----------------------------------------------------- */
+/* ---- a disk and a note ------------------------------------------------- */
 
 /* Places of the differencing disk of forge.c: footer, header, three texts,
  * table, blocks. */
@@ -125,7 +125,7 @@ static void shut(struct opened *o, struct faulty *f) {
   lv_image_close(&o->image, &f->env);
 }
 
-/* ---- which old bytes may count --------------------------------------------- */
+/* ---- which old bytes may count ----------------------------------------- */
 
 struct where {
   struct piece piece;
@@ -362,7 +362,7 @@ static void test_finished(void) {
   }
 }
 
-/* ---- whose it is ------------------------------------------------------------ */
+/* ---- whose it is ------------------------------------------------------- */
 
 /* The file is damaged, and only the note has its structures. */
 static void test_damaged(void) {
@@ -505,7 +505,7 @@ static void test_nothing(void) {
   faulty_end(&f);
 }
 
-/* ---- calls that fail --------------------------------------------------------- */
+/* ---- calls that fail --------------------------------------------------- */
 
 static void fails(unsigned which, const struct draft *d, const char *call,
                   int errnum, unsigned from, int code, int reason) {
@@ -613,7 +613,7 @@ static void test_link(void) {
   lv_drives_free(drives);
 }
 
-/* ---- what is asked of an open one -------------------------------------------- */
+/* ---- what is asked of an open one -------------------------------------- */
 
 static void test_measures(void) {
   struct faulty f;

@@ -23,7 +23,7 @@ enum { LOST = 0, GOOD = 1 };
 
 static struct mem_changes changes;
 
-/* ---- notes as bytes ------------------------------------------------------- */
+/* ---- notes as bytes ---------------------------------------------------- */
 
 struct piece {
   uint64_t at;
@@ -65,7 +65,7 @@ static size_t length_of(const struct piece *pieces, size_t count) {
   return n;
 }
 
-/* ---- looking -------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------- */
 
 /* A disk with a note of these bytes, which it takes; NULL: without. */
 static void begin(struct faulty *f, uint8_t *bytes, size_t n) {
@@ -222,6 +222,13 @@ static void test_shapes(void) {
   begin(&f, bytes, 659);
   CHECK_INT(is_note(&f), LOST);
   faulty_end(&f);
+  /* and one of which nearly all are */
+  bytes = note_of(&piece, 1, 660);
+  lv_put_be32(bytes + 136, 65536);
+  seal(bytes, 660);
+  begin(&f, bytes, 660);
+  CHECK_INT(is_note(&f), LOST);
+  faulty_end(&f);
 }
 
 /* 16 MiB are a note, and a sector more is none. */
@@ -243,7 +250,7 @@ static void test_largest(void) {
   }
 }
 
-/* ---- whose it is ---------------------------------------------------------- */
+/* ---- whose it is ------------------------------------------------------- */
 
 static struct stat note_is;
 
@@ -302,7 +309,7 @@ static void test_owner(void) {
     CHECK(seteuid(0) == 0);
 }
 
-/* ---- calls that fail ------------------------------------------------------ */
+/* ---- calls that fail --------------------------------------------------- */
 
 static void looks(const char *call, int errnum, unsigned from,
                   enum lv_journal_state state,
@@ -345,7 +352,7 @@ static void test_looking(void) {
   looks("cut", 0, 1, LV_JOURNAL_FOREIGN, 0, NULL);
 }
 
-/* ---- its name ------------------------------------------------------------- */
+/* ---- its name ---------------------------------------------------------- */
 
 /* A new file in memory, of no bytes. */
 static void make(struct faulty *f, const char *path, struct lv_file *file) {
@@ -432,7 +439,7 @@ static void test_long(void) {
   }
 }
 
-/* ---- writing -------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------- */
 
 struct wrote {
   struct faulty f;
@@ -488,6 +495,7 @@ static bool reads_back(struct wrote *w) {
   same = state == LV_JOURNAL_GOOD && got.verb == w->note.verb &&
          memcmp(got.uuid, w->note.uuid, 16) == 0 && got.length == 4096 &&
          got.longest == 8192 && got.done == 512 &&
+         got.mtime.tv_sec == 1700000000 &&
          got.mtime.tv_nsec == 999999999 && got.old.count == 1 &&
          got.old.items[0].at == 512 && got.old.items[0].length == 1024 &&
          got.old.items[0].bytes[1023] == 0x23;
@@ -596,6 +604,8 @@ static void test_elsewhere(void) {
   CHECK_INT(lv_journal_remove(&w.note, &w.f.env, &w.file,
                               "/d/away/d/leaf.vhd", true, NULL, &w.err), 0);
   CHECK_INT(w.err.code, 0);
+  CHECK(lv_journal_write(&w.note, &w.f.env, &w.file, "/d/away/d/leaf.vhd",
+                         true, &w.beside, NULL) != 0);
   CHECK_STR(w.f.log, "");
   put_note(&w, LEAF, true);
   CHECK_INT(w.code, 0);
@@ -611,7 +621,7 @@ static void test_elsewhere(void) {
   stop(&w);
 }
 
-/* ---- taking it away ------------------------------------------------------- */
+/* ---- taking it away ---------------------------------------------------- */
 
 static int take(struct wrote *w, bool durable, bool by_path) {
   lvhd_error_clear(&w->err);
@@ -626,6 +636,7 @@ static void test_removing(bool by_path) {
   faulty_break(&w.f, NULL, 0, 0, 0);
   CHECK_INT(take(&w, true, by_path), 0);
   CHECK_STR(w.f.log, "uf");
+  CHECK((w.f.opened[0] == '\0') == !by_path); /* it needs no descriptor */
   CHECK_STR(made_note(&w.f), NULL);
   CHECK_INT(take(&w, true, by_path), 0); /* it was not there */
   stop(&w);

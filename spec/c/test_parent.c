@@ -24,7 +24,7 @@ enum {
 
 static struct mem_changes changes;
 
-/* ---- a child --------------------------------------------------------------- */
+/* ---- a child ----------------------------------------------------------- */
 
 struct hop {
   struct faulty f;
@@ -134,7 +134,7 @@ static void finds(const char *code, const char *what) {
   end(&h);
 }
 
-/* ---- names ------------------------------------------------------------------ */
+/* ---- names ------------------------------------------------------------- */
 
 static void test_texts(void) {
   finds("W2ru", ".\\base.vhd");
@@ -254,7 +254,7 @@ static void test_order(void) {
   end(&h);
 }
 
-/* ---- where they may lead ------------------------------------------------------ */
+/* ---- where they may lead ----------------------------------------------- */
 
 /* By the given text and places: the code, and what is told. */
 static struct hop leads(const char *what, const char *const *parents, size_t n,
@@ -319,7 +319,7 @@ static void test_odd_names(void) {
   }
 }
 
-/* ---- drives --------------------------------------------------------------------- */
+/* ---- drives ------------------------------------------------------------ */
 
 static const struct lvhd_drive two[] = {{"C", "/d/sub"},
                                         {"\\\\nas\\golden", "/d"}};
@@ -406,7 +406,7 @@ static void make(struct hop *h, const char *path) {
   sys->close(sys, fd);
 }
 
-/* ---- which failure is told ------------------------------------------------------- */
+/* ---- which failure is told --------------------------------------------- */
 
 /* The higher, the more it says; the first of equal ones. */
 static const struct {
@@ -507,7 +507,7 @@ static void test_time(void) {
   lv_findings_free(&list);
 }
 
-/* ---- the policy ------------------------------------------------------------------- */
+/* ---- the policy -------------------------------------------------------- */
 
 /* How many places are left, and what it says, when a call fails. */
 static void places(const char *call, int errnum, unsigned from, size_t count,
