@@ -93,6 +93,17 @@ static void test_steps(void) {
   }
 }
 
+/* The most clusters of FAT16: one more, and each is twice as large. */
+static void test_most_clusters(void) {
+  struct lv_fat fat;
+  CHECK(plan(&fat, LVHD_FAT16, UINT64_C(2098880) * SECTOR, NULL));
+  CHECK_INT(fat.clusters, 65508);
+  CHECK_INT(fat.per_cluster, 32);
+  CHECK(plan(&fat, LVHD_FAT16, UINT64_C(2098881) * SECTOR, NULL));
+  CHECK_INT(fat.clusters, 32758);
+  CHECK_INT(fat.per_cluster, 64);
+}
+
 static void test_limits(void) {
   struct lv_fat fat;
   CHECK(plan(&fat, LVHD_FAT16, 3 * MIB, NULL));
@@ -421,7 +432,8 @@ static void test_identity(void) {
   CHECK(lv_fat_plan(&a, &in));
   CHECK(lv_fat_plan(&b, &in));
   CHECK_MEM(&a, &b, sizeof a);
-  CHECK(a.signature != a.serial);
+  CHECK_INT(a.signature, 0x1E8C3853); /* FNV-1a of 'D', or 'V', and it */
+  CHECK_INT(a.serial, 0x2B0D0269);
   for (unsigned i = 0; i < 16; i++) { /* every byte counts */
     in.uuid[i] ^= 1;
     CHECK(lv_fat_plan(&b, &in));
@@ -445,6 +457,7 @@ static void test_times(void) {
     {946684800 + 59 * 86400, 2000, 2, 29, 0, 0, 0},
     {946684800 + 60 * 86400, 2000, 3, 1, 0, 0, 0},
     {1111111111, 2005, 3, 18, 1, 58, 30},
+    {1735689598, 2024, 12, 31, 23, 59, 58}, /* the 366th day */
     {1767225599, 2025, 12, 31, 23, 59, 58},
     {1767225600, 2026, 1, 1, 0, 0, 0},
     {1709164800, 2024, 2, 29, 0, 0, 0},
@@ -494,6 +507,7 @@ static void test_labels(void) {
     {"A ", "A          "},
     {"!#$%&'()-@^", "!#$%&'()-@^"},
     {"_`{}~", "_`{}~      "},
+    {"az`{", "AZ`{       "},
     {"A\x7F", NULL},
     {"A\x1F", NULL},
     {"A\n", NULL},
@@ -590,6 +604,7 @@ static void test_options(void) {
 int main(void) {
   test_reference();
   test_steps();
+  test_most_clusters();
   test_limits();
   test_every_fat16();
   test_boundaries_fat32();

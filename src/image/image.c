@@ -158,14 +158,8 @@ static int look_beside(struct lv_image *image, struct lv_env *env,
   code = look_inside(image, env, why);
   if (code == 0 && fits(image))
     return 0;
-  if (why->errnum != 0) { /* it could not be read, and may well fit */
-    if (err) {
-      lvhd_error_clear(err);
-      *err = *why;
-      *why = (struct lvhd_error)LVHD_ERROR_INIT;
-    }
+  if (why->errnum != 0) /* it could not be read, and may well fit */
     return code;
-  }
   take_off(image, &st);
   image->journal = LV_JOURNAL_FOREIGN;
   lvhd_error_clear(why);

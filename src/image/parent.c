@@ -52,16 +52,16 @@ static int worth(int code) {
  * left out. */
 static int add_root(struct lv_policy *policy, const char *drive, int code,
                     struct lvhd_error *why, struct lvhd_error *err) {
+  bool is_grave = code != 0 && worth(code) == WORTH_MOST;
   if (code == 0)
     policy->drives[policy->count++] = drive;
-  if (code != 0 && worth(code) == WORTH_MOST && err) {
+  if (is_grave && err) {
     lvhd_error_clear(err);
     *err = *why;
     *why = (struct lvhd_error)LVHD_ERROR_INIT;
-    return code;
   }
   lvhd_error_clear(why);
-  return code != 0 && worth(code) == WORTH_MOST ? code : 0;
+  return is_grave ? code : 0;
 }
 
 int lv_policy_init(struct lv_policy *policy, struct lv_env *env,

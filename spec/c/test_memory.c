@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Images, chains, infos and notes while memory runs out: each allocation fails
+ * in turn, alone, then with all behind it.  It is E_OUTOFMEMORY every time,
+ * and nothing stays: no block, no descriptor, no note.  On files in memory.
+ */
+#include "faulty.h"
+#include "image/chain.h"
+#include "io/drives.h"
+#include "poor.h"
+
+#define LEAF "/d/leaf.vhd"
+
+static struct mem_changes changes;
+
+/* Does it once; with an error to fill, or NULL. */
+typedef int attempt(struct faulty *f, struct lvhd_error *err);
+
+static const char *made(const struct faulty *f) {
+  for (size_t i = 0; f->mem.changes && i < MEM_ADDED; i++)
+    if (mem_made(&f->mem, i))
+      return mem_made(&f->mem, i);
+  return NULL;
+}
+
+static bool all_is_told(const struct faulty *f, int code, unsigned hits,
+                        const struct lvhd_error *err) {
+  bool good = code == (hits ? LVHD_E_OUTOFMEMORY : 0) &&
+              (err == NULL || err->code == code);
+  return good && mem_open(&f->mem) == 0 && (hits == 0 || made(f) == NULL);
+}
+
+static void sweep(struct faulty *f, attempt *once, const char *what,
+                  unsigned least) {
+  for (unsigned way = 0; way < 4; way++) {
+    unsigned k = 0, hits = 1;
+    while (hits > 0 && k < 1000) {
+      struct lvhd_error err = LVHD_ERROR_INIT;
+      long held = atomic_load(&poor.held);
+      int code = 0;
+      poor_begin(++k, way & 1, POOR_ANY);
+      code = once(f, way & 2 ? &err : NULL);
+      hits = poor_end();
+      if (!CHECK(all_is_told(f, code, hits, way & 2 ? &err : NULL)))
+        fprintf(stderr, "  %s, way %u, the %u-th: code %d\n", what, way, k,
+                code);
+      lvhd_error_clear(&err);
+      if (!CHECK(atomic_load(&poor.held) == held))
+        fprintf(stderr, "  %s, way %u, the %u-th: %ld held\n", what, way, k,
+                atomic_load(&poor.held) - held);
+    }
+    CHECK(k > least && k < 1000); /* there was so much to refuse */
+  }
+}
+
+/* ---- what is tried ----------------------------------------------------- */
+
+static int look(struct faulty *f, struct lv_chain *chain,
+                struct lvhd_error *broken, struct lvhd_error *err) {
+  struct lvhd_infos *infos = NULL;
+  int code = lv_chain_infos(&infos, chain, &f->env, broken, true, NULL, NULL,
+                            err);
+  lv_infos_free(infos);
+  if (code == 0)
+    code = lv_infos_of(&infos, &chain->images[0], &f->env, err);
+  if (code == 0)
+    lv_infos_free(infos);
+  lv_chain_close(chain, &f->env);
+  return code;
+}
+
+static int open_part(struct faulty *f, struct lvhd_error *err) {
+  static const char *const parents[] = {"/etc", "/d/none"};
+  struct lvhd_error broken = LVHD_ERROR_INIT;
+  struct lv_chain chain;
+  int code = lv_chain_open(&chain, &f->env, LEAF, parents, 2, 9, &broken, err);
+  if (code == 0)
+    code = look(f, &chain, &broken, err);
+  lvhd_error_clear(&broken);
+  return code;
+}
+
+static int open_whole(struct faulty *f, struct lvhd_error *err) {
+  struct lv_chain chain;
+  int code = lv_chain_open(&chain, &f->env, LEAF, NULL, 0, 9, NULL, err);
+  return code == 0 ? look(f, &chain, NULL, err) : code;
+}
+
+static int open_given(struct faulty *f, struct lvhd_error *err) {
+  static const char *const paths[] = {LEAF, "/d/base.vhd", "/d/sub/mid.vhd"};
+  struct lv_chain chain;
+  int code = lv_chain_given(&chain, &f->env, paths, 3, 9, err);
+  return code == 0 ? look(f, &chain, NULL, err) : code;
+}
+
+static int refuse(struct faulty *f, struct lvhd_error *err) {
+  static const struct lvhd_error why = {.code = 1,
+                                        .reason = LV_R_FIXED_LENGTH};
+  struct lv_image image = LV_IMAGE_INIT;
+  struct lv_facts *facts = NULL;
+  int code = lv_image_open(&image, &f->env, LEAF, err);
+  if (code != 0)
+    return code;
+  code = lv_facts_refused(&facts, &image.file, LEAF, &image.footer,
+                          LVHD_FOOTER_COPY, &why, &f->env, err);
+  lv_facts_free(facts);
+  lv_image_close(&image, &f->env);
+  return code;
+}
+
+static int note(struct faulty *f, struct lvhd_error *err) {
+  static uint8_t old[512];
+  struct lv_patch patch = {.at = 512, .length = 512, .bytes = old};
+  struct lv_journal j = {.verb = LV_JOURNAL_RESIZE,
+                         .length = 4096,
+                         .old = {&patch, 1, 1, 512}};
+  struct lv_folder beside;
+  struct lv_file file = LV_FILE_INIT;
+  int code = lv_file_open(&file, &f->env, LEAF, err);
+  if (code == 0)
+    code = lv_journal_write(&j, &f->env, &file, LEAF, true, &beside, err);
+  if (code == 0) {
+    unsigned at = atomic_exchange(&poor.at, 0);
+    lv_folder_close(&beside, &f->env);
+    CHECK_INT(lv_journal_remove(&j, &f->env, &file, LEAF, true, NULL, NULL),
+              0);
+    atomic_store(&poor.at, at);
+  }
+  lv_file_close(&file, &f->env);
+  return code;
+}
+
+/* With its folder at hand it needs no memory. */
+static int unnote(struct faulty *f, struct lvhd_error *err) {
+  struct lv_journal j = {.verb = LV_JOURNAL_RESIZE};
+  struct lv_folder beside = LV_FOLDER_INIT;
+  struct lv_file file = LV_FILE_INIT;
+  unsigned at = atomic_exchange(&poor.at, 0);
+  int code = 0;
+  CHECK_INT(lv_file_open(&file, &f->env, LEAF, NULL), 0);
+  CHECK_INT(lv_folder_of(&beside, &f->env, "/d", NULL), 0);
+  atomic_store(&poor.at, at);
+  code = lv_journal_remove(&j, &f->env, &file, LEAF, true, &beside, NULL);
+  CHECK_INT(code, 0);
+  code = lv_journal_remove(&j, &f->env, &file, LEAF, true, NULL, err);
+  lv_folder_close(&beside, &f->env);
+  lv_file_close(&file, &f->env);
+  return code;
+}
+
+/* ---- the worlds -------------------------------------------------------- */
+
+static void begin(struct faulty *f, unsigned seed) {
+  memset(f, 0, sizeof *f);
+  forge_seed(&f->mem, seed);
+  faulty_begin(f);
+  f->env.drives = NULL;
+}
+
+static int again(struct faulty *f, struct lvhd_error *err, attempt *once) {
+  f->opened[0] = f->log[0] = '\0';
+  return once(f, err);
+}
+
+#define AGAIN(name)                                                          \
+  static int name##_again(struct faulty *f, struct lvhd_error *err) {        \
+    return again(f, err, name);                                              \
+  }
+AGAIN(open_part)
+AGAIN(open_whole)
+AGAIN(open_given)
+AGAIN(refuse)
+AGAIN(note)
+AGAIN(unnote)
+
+int main(void) {
+  static const struct lvhd_drive map[] = {{"D", "/none"}, {"C", "/x"}};
+  struct lv_drives *drives = NULL;
+  struct faulty f;
+  begin(&f, 3);
+  sweep(&f, open_whole_again, "chain", 40);
+  sweep(&f, open_given_again, "given", 20);
+  sweep(&f, refuse_again, "refused", 4);
+  CHECK_INT(lv_drives_new(&drives, map, 2, NULL), 0);
+  f.env.drives = drives;
+  f.mem.outside = true;
+  f.mem.files[2].length -= 1; /* something to find */
+  sweep(&f, open_part_again, "chain on drives", 60);
+  faulty_end(&f);
+  begin(&f, 1);
+  forge_add_note(&f.mem, &(struct forge_note){.verb = LV_JOURNAL_RESIZE,
+                                              .pieces = 2, .at = {0, 512}});
+  sweep(&f, open_whole_again, "with a note", 10);
+  faulty_end(&f);
+  begin(&f, 1);
+  mem_writable(&f.mem, &changes, 0);
+  sweep(&f, note_again, "writing a note", 3);
+  sweep(&f, unnote_again, "taking it away", 0);
+  lv_drives_free(drives);
+  faulty_end(&f);
+  return check_done();
+}
