@@ -416,14 +416,14 @@ static int find(struct lv_place *place, struct way *w, const char *rest,
                 struct lvhd_error *err) {
   int code = 0;
   for (int i = 0; i == 0 || (i < LOOKS && w->moved); i++) {
+    if (i > 0)
+      lvhd_error_clear(err);
     if (is_plain(w, rest)) {
       code = 0;
       strcpy(w->real, rest);
       w->exists = strlen(rest);
       break;
     }
-    if (i > 0)
-      lvhd_error_clear(err);
     code = go(w, rest, err);
   }
   if (code != 0)

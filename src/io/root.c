@@ -53,8 +53,8 @@ static int hold_folder(struct lv_root *root, struct lv_env *env,
     return no_memory(err);
   root->fd = lv_open_real(env, folder, LOOKING | O_DIRECTORY, &call);
   free(folder);
-  if (root->fd < 0 && errno == ELOOP)
-    return outside(err);
+  if (root->fd < 0 && (errno == ELOOP || errno == ENOTDIR))
+    return outside(err); /* it was a folder a moment ago */
   if (root->fd < 0)
     return lv_fail_errno(err, LV_STEP_FILE, errno, call);
   if (sys->fstatat(sys, root->fd, lv_path_name(root->real), &there,
@@ -238,6 +238,26 @@ static int walk(struct lv_env *env, int start, const char *rest, int flags) {
   return -1;
 }
 
+/* Where the last name must be a folder, a link answers ENOTDIR here too. */
+static int open_beneath(struct lv_env *env, int dir, const char *rest,
+                        int flags) {
+  int fd = lv_openat2(env->sys, dir, rest, flags | O_NOFOLLOW, RESOLVE);
+  struct stat st;
+  int last = -1;
+  if (fd >= 0 || errno != ENOTDIR || (flags & O_DIRECTORY) == 0)
+    return fd;
+  last = lv_openat2(env->sys, dir, rest, LOOKING, RESOLVE);
+  if (last >= 0) {
+    bool link =
+      env->sys->fstat(env->sys, last, &st) == 0 && S_ISLNK(st.st_mode);
+    env->sys->close(env->sys, last);
+    errno = link ? ELOOP : ENOTDIR;
+  } else {
+    errno = ENOTDIR;
+  }
+  return -1;
+}
+
 int lv_root_fd(struct lv_env *env, const struct lv_root *root,
                const char *rest, int flags, const char **call) {
   int fd = -1;
@@ -247,7 +267,7 @@ int lv_root_fd(struct lv_env *env, const struct lv_root *root,
     return lv_openat(env->sys, root->fd, ".", flags, 0);
   }
   if (!atomic_load(&env->no_openat2)) {
-    fd = lv_openat2(env->sys, root->fd, rest, flags | O_NOFOLLOW, RESOLVE);
+    fd = open_beneath(env, root->fd, rest, flags);
     /* EAGAIN: someone keeps renaming; the walk does not mind */
     if (fd >= 0 || (errno != ENOSYS && errno != EPERM && errno != EINVAL &&
                     errno != EAGAIN))

@@ -646,6 +646,7 @@ int lv_create_look(struct lv_create *c, struct lv_look *look,
     lv_look_close(look, c->env);
     if (final)
       return code;
+    lvhd_error_clear(err);
     lv_look_rest(i + 1);
   }
 }
