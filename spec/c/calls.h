@@ -30,7 +30,7 @@ static struct calls {
   struct lv_sys sys; /* first: its functions get it */
   const char *call;
   int errnum;
-  unsigned from, times, seen;
+  unsigned from, times, every, seen; /* every: not all of them; 0: all */
   void (*act)(void);
   void (*forge)(struct stat *st);
   const char *hit; /* the last one that it befell */
@@ -42,6 +42,8 @@ static inline bool calls_due(const char *call) {
     return false;
   calls.seen++;
   if (calls.seen < calls.from || calls.seen - calls.from >= calls.times)
+    return false;
+  if (calls.every && (calls.seen - calls.from) % calls.every != 0)
     return false;
   calls.hit = call;
   if (calls.act)
@@ -152,11 +154,11 @@ static inline void scene_begin(void) {
     abort();
 }
 
-/* "~/a" is told by its whole path; eight at a time. */
+/* "~/a" is told by its whole path; sixteen at a time. */
 static inline const char *whole(const char *text) {
-  static char paths[8][PATH_MAX * 2];
+  static char paths[16][PATH_MAX * 2];
   static unsigned turn;
-  char *path = paths[turn++ % 8];
+  char *path = paths[turn++ % 16];
   if (text == NULL || text[0] != '~')
     return text;
   snprintf(path, sizeof paths[0], "%s%s", scene, text + 1);
