@@ -160,7 +160,8 @@ $(B)/spec/test_drives: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
 # Memory that runs out, threads too (spec/c/poor.h).
 POOR = -Wl,$(subst $(space),$(comma),$(patsubst %,--wrap=%,$(ALLOCATE) \
   aligned_alloc pthread_create))
-$(B)/spec/test_alloc $(B)/spec/test_root $(B)/spec/test_places: WRAP = $(POOR)
+$(B)/spec/test_alloc $(B)/spec/test_root $(B)/spec/test_places \
+  $(B)/spec/test_look: WRAP = $(POOR)
 # test_api makes the system refuse.
 $(B)/spec/test_api: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
   %,--wrap=%,pthread_create pthread_cond_init pthread_mutex_init \

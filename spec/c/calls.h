@@ -25,7 +25,7 @@
 
 /* From the `from`-th call of this name on (NULL: of any), `times` times: act
  * is done first, the call fails with errnum (0: it does not), forge changes
- * what a stat says. */
+ * what a stat says; of all that do not fail with `forges`. */
 static struct calls {
   struct lv_sys sys; /* first: its functions get it */
   const char *call;
@@ -33,6 +33,8 @@ static struct calls {
   unsigned from, times, every, seen; /* every: not all of them; 0: all */
   void (*act)(void);
   void (*forge)(struct stat *st);
+  void (*forge_fs)(struct statfs *st); /* of every fstatfs */
+  bool forges;
   const char *hit; /* the last one that it befell */
   unsigned wrong;  /* closes of what was not open */
 } calls;
@@ -82,8 +84,15 @@ CALLS(ssize_t, getdents,
 CALLS(ssize_t, pread,
       (const struct lv_sys *sys, int fd, void *buf, size_t n, off_t at),
       (sys, fd, buf, n, at))
-CALLS(int, fstatfs, (const struct lv_sys *sys, int fd, struct statfs *st),
-      (sys, fd, st))
+
+static inline int calls_fstatfs(const struct lv_sys *sys, int fd,
+                                struct statfs *st) {
+  int code =
+    calls_fail(calls_due("fstatfs")) ? -1 : CALLS_REAL.fstatfs(sys, fd, st);
+  if (code == 0 && calls.forge_fs)
+    calls.forge_fs(st);
+  return code;
+}
 
 static inline char *calls_realpath(const struct lv_sys *sys,
                                    const char *path, char *buf) {
@@ -93,7 +102,7 @@ static inline char *calls_realpath(const struct lv_sys *sys,
 }
 
 static inline int calls_stat(bool due, int code, struct stat *st) {
-  if (due && calls.forge && code == 0)
+  if ((due || calls.forges) && calls.forge && code == 0)
     calls.forge(st);
   return code;
 }

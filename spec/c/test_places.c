@@ -233,6 +233,7 @@ static const struct row found[] = {
   {"C:\\link\\base.vhd", "Vms/Base.vhd|"},
   {"C:\\LINK\\New", "Vms|/New"},
   {"C:\\abs", "Vms/Base.vhd|"},
+  {"C:\\vms\\deep\\abs", "Vms/Base.vhd|"},
   {"C:\\ABSROOT\\vms", "Vms|"},
   {"C:\\absroot", "|"},
   {"L:\\viagiven\\base.vhd", "Vms/Base.vhd|"},
@@ -749,6 +750,7 @@ static void furnish(void) {
     const char *text, *name;
   } links[] = {
     {"c", "~/lc"}, {"Vms", "~/c/link"}, {"~/c/Vms/Base.vhd", "~/c/abs"},
+    {"~/c/Vms/Base.vhd", "~/c/Vms/deep/abs"},
     {"~/out", "~/c/esc"}, {"../out", "~/c/up"}, {"none", "~/c/dang"},
     {"none/x", "~/c/deepdang"}, {"loop", "~/c/loop"},
     {"./Vms/../Vms/./Base.vhd", "~/c/dots"}, {"~/c", "~/c/absroot"},
