@@ -466,6 +466,7 @@ static int end_folder(char answer[ANSWER], struct lv_folder *folder, int code,
   char *real = NULL;
   char at[PATH_MAX];
   CHECK((code == 0) == (folder->fd >= 0));
+  CHECK(code == 0 || (folder->root.fd == -1 && folder->where == NULL));
   if (code == 0)
     code = lv_folder_real(&real, folder, &env, path, err);
   if (code == 0) {

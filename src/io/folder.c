@@ -86,8 +86,6 @@ static int open_host(struct lv_folder *folder, struct lv_env *env,
     return lv_fail_errno(err, LV_STEP_FOLDER, failed, call);
   folder->exists = n;
   folder->missing = path[n] != '\0';
-  if (!folder->missing)
-    return 0;
   failed = check_missing(folder, env, path, err);
   if (failed != 0)
     lv_folder_close(folder, env);
