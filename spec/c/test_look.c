@@ -6,6 +6,7 @@
  * fails.
  */
 #include "calls.h"
+#include "image/journal.h"
 #include "io/drives.h"
 #include "op/create_args.h"
 
@@ -841,6 +842,39 @@ static void used_parents(void) {
   look_for("free", "~/in ~/in/dyn.vhd 2048K");
 }
 
+/* A verb was interrupted on the parent, or is under way. */
+static void noted_parents(void) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  struct lv_file file = LV_FILE_INIT;
+  struct lv_folder beside = LV_FOLDER_INIT;
+  struct lv_journal note = {.verb = LV_JOURNAL_RESIZE};
+  char path[PATH_MAX];
+  int fd = -1;
+  snprintf(path, sizeof path, "%.3000s", whole("~/in/dyn.vhd"));
+  q = (struct question){.image = "~/in/new.vhd", .parent = "~/in/dyn.vhd"};
+  calls_whole();
+  begin();
+  CHECK_INT(lv_file_open(&file, &env, path, NULL), 0);
+  note.length = (uint64_t)file.st.st_size;
+  note.mtime = file.st.st_mtim;
+  CHECK_INT(lv_journal_write(&note, &env, &file, path, false, &beside, NULL),
+            0);
+  look_for("a note", "E_SHARING_VIOLATION/JOURNAL_PENDING");
+  CHECK(of_parent);
+  fd = open(path, O_RDWR | O_CLOEXEC);
+  CHECK_INT(fcntl(fd, F_OFD_SETLK, &lock), 0);
+  look_for("under way", "E_SHARING_VIOLATION/IN_USE");
+  close(fd);
+  begin();
+  CHECK_INT(lv_journal_remove(&note, &env, &file, path, false, &beside, NULL),
+            0);
+  lv_folder_close(&beside, &env);
+  lv_file_close(&file, &env);
+  put_file("~/in/.dyn.vhd.lvhd-journal"); /* something else */
+  look_for("no note", "~/in ~/in/dyn.vhd 2048K");
+  drop("~/in/.dyn.vhd.lvhd-journal");
+}
+
 static void told_twins(void) {
   struct lvhd_error err = LVHD_ERROR_INIT;
   char answer[ANSWER];
@@ -939,6 +973,7 @@ int main(void) {
   gone_folders();
   rooms();
   used_parents();
+  noted_parents();
   told_twins();
   lv_drives_free(map);
   scene_end();
