@@ -456,7 +456,7 @@ static void common_parents(void) {
   words(ask_parent_words, "parent: " RELATIVE);
 }
 
-/* ---- 2 and 3: parent, image and volume ------------------------------------ */
+/* ---- 2 and 3: parent, image and volume ----------------------------------- */
 
 static void say_look(char answer[ANSWER], const struct lv_create *c,
                      const struct lv_look *look) {

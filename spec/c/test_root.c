@@ -9,7 +9,7 @@
 #include "io/folder.h"
 #include "io/root.h"
 
-/* ---- the question ---------------------------------------------------------- */
+/* ---- the question -------------------------------------------------------- */
 
 static struct lv_env env;
 static struct lv_drives *map; /* C: is ~/in */
@@ -65,7 +65,8 @@ static int ask_around(char answer[ANSWER], struct lvhd_error *err) {
     CHECK(root.fd == -1 && root.given == NULL && root.real == NULL);
     return code;
   }
-  snprintf(answer, ANSWER, "%.400s %.400s", brief(root.given), brief(root.real));
+  snprintf(answer, ANSWER, "%.400s %.400s", brief(root.given),
+           brief(root.real));
   CHECK(is_folder_of(root.fd, root.real) && !root.is_file);
   lv_root_free(&root, &env);
   return 0;
