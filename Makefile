@@ -160,10 +160,10 @@ $(B)/spec/test_drives: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
 # Memory that runs out, threads too (spec/c/poor.h).
 POOR = -Wl,$(subst $(space),$(comma),$(patsubst %,--wrap=%,$(ALLOCATE) \
   aligned_alloc pthread_create))
-$(B)/spec/test_alloc $(B)/spec/test_memory: WRAP = $(POOR)
 $(patsubst %,$(B)/spec/test_io_%,paths roots drives): WRAP = $(POOR)
 # test_io_new says which kernel it is, too.
 $(B)/spec/test_io_new: WRAP = $(POOR),--wrap=uname
+$(patsubst %,$(B)/spec/test_%,alloc memory root places look): WRAP = $(POOR)
 # test_api makes the system refuse.
 $(B)/spec/test_api: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
   %,--wrap=%,pthread_create pthread_cond_init pthread_mutex_init \

@@ -416,14 +416,14 @@ static int find(struct lv_place *place, struct way *w, const char *rest,
                 struct lvhd_error *err) {
   int code = 0;
   for (int i = 0; i == 0 || (i < LOOKS && w->moved); i++) {
+    if (i > 0)
+      lvhd_error_clear(err);
     if (is_plain(w, rest)) {
       code = 0;
       strcpy(w->real, rest);
       w->exists = strlen(rest);
       break;
     }
-    if (i > 0)
-      lvhd_error_clear(err);
     code = go(w, rest, err);
   }
   if (code != 0)
@@ -566,8 +566,10 @@ int lv_drives_call(char **out, struct lv_env *env, const char *real,
     struct lv_root root;
     const char *at = NULL;
     int code = lv_drives_root(&root, env, i, err);
-    if (is_absent(code))
+    if (is_absent(code)) {
+      lvhd_error_clear(err);
       continue;
+    }
     if (code != 0)
       return code;
     at = behind(&root, real);
@@ -636,8 +638,10 @@ int lv_drives_relation(enum lv_relation *out, struct lv_env *env,
     struct lv_root root;
     bool in_a = false, in_b = false;
     int code = lv_drives_root(&root, env, i, err);
-    if (is_absent(code))
+    if (is_absent(code)) {
+      lvhd_error_clear(err);
       continue;
+    }
     if (code != 0)
       return code;
     in_a = behind(&root, a) != NULL;

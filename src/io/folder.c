@@ -86,8 +86,6 @@ static int open_host(struct lv_folder *folder, struct lv_env *env,
     return lv_fail_errno(err, LV_STEP_FOLDER, failed, call);
   folder->exists = n;
   folder->missing = path[n] != '\0';
-  if (!folder->missing)
-    return 0;
   failed = check_missing(folder, env, path, err);
   if (failed != 0)
     lv_folder_close(folder, env);
@@ -148,7 +146,7 @@ static int open_windows(struct lv_folder *folder, struct lv_env *env,
                         const char *path, struct lvhd_error *err) {
   struct lv_place place = LV_PLACE_INIT;
   int code = 0;
-  for (int i = 0; i < LOOKS; i++) {
+  for (int i = 0;; i++) {
     code = lv_drives_find(&place, env, path, LV_LAST_FOLLOWED, err);
     if (code == LVHD_E_PATH_NOT_FOUND && err &&
         err->reason == LV_R_FILE_MISSING)
@@ -163,8 +161,9 @@ static int open_windows(struct lv_folder *folder, struct lv_env *env,
       break;
     lv_place_free(&place, env);
     lv_folder_close(folder, env);
-    if (code != LVHD_E_ACCESSDENIED)
+    if (code != LVHD_E_ACCESSDENIED || i + 1 == LOOKS)
       break;
+    lvhd_error_clear(err);
   }
   if (code != 0)
     return code;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * What is checked before a new file is made, in the documented order (design
- * 1.5): the words of the call, then the parent, the image and the volume.  The same look is
- * taken by the call (preflight) and by the worker.  Changes nothing.
+ * 1.5): the words of the call, then the parent, the image and the volume.  The
+ * same look is taken by the call (preflight) and by the worker.  Changes
+ * nothing.
  *
  *   1 words   2 the parent   3 the image   4 all of it
  */
@@ -646,6 +647,7 @@ int lv_create_look(struct lv_create *c, struct lv_look *look,
     lv_look_close(look, c->env);
     if (final)
       return code;
+    lvhd_error_clear(err);
     lv_look_rest(i + 1);
   }
 }
