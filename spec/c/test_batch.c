@@ -41,18 +41,6 @@ static void begin(void) {
                                       .preflight = LVHD_NO};
 }
 
-static void rule(size_t i, const char *call, const char *name, int errnum,
-                 unsigned from, unsigned times) {
-  watch.rules[i] = (struct rule){.call = call, .name = name, .errnum = errnum,
-                                 .from = from, .times = times};
-}
-
-static void meddle(size_t i, const char *call, const char *name,
-                   void (*act)(void)) {
-  rule(i, call, name, 0, 1, 1);
-  watch.rules[i].act = act;
-}
-
 #define MOST 40
 
 /* The names are parted by blanks. */

@@ -13,6 +13,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <ftw.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@
 #include "check.h"
 #include "io/env.h"
 
-static char base[PATH_MAX - 400];
+static char base[1000];
 
 /* ---- 1 rules ------------------------------------------------------------- */
 
@@ -47,7 +48,20 @@ static struct watch {
   char log[4096];
   long magic; /* of the file system; 0: what it is */
   bool poor;  /* no flush of the volume */
+  int fd;     /* of the last pwritev */
 } watch;
+
+static void rule(size_t i, const char *call, const char *name, int errnum,
+                 unsigned from, unsigned times) {
+  watch.rules[i] = (struct rule){.call = call, .name = name, .errnum = errnum,
+                                 .from = from, .times = times};
+}
+
+static void meddle(size_t i, const char *call, const char *name,
+                   void (*act)(void)) {
+  rule(i, call, name, 0, 1, 1);
+  watch.rules[i].act = act;
+}
 
 static inline bool ends_with(const char *text, const char *end) {
   size_t n = strlen(text), m = strlen(end);
@@ -142,6 +156,7 @@ static int w_fstatfs(SYS, int fd, struct statfs *st) {
 
 static ssize_t w_pwritev(SYS, int fd, const struct iovec *iov, int count,
                          off_t at) {
+  watch.fd = fd;
   return ask("pwritev", path_of(fd)) < 0
            ? -1
            : REAL.pwritev(sys, fd, iov, count, at);
@@ -319,7 +334,7 @@ static const char *in(const char *name) {
   static char path[4][PATH_MAX];
   static int turn;
   turn = (turn + 1) % 4;
-  snprintf(path[turn], sizeof path[turn], "%s/%s", base, name);
+  snprintf(path[turn], sizeof path[turn], "%.900s/%.3000s", base, name);
   return path[turn];
 }
 
@@ -333,26 +348,21 @@ static int visible(const struct dirent *e) {
          strcmp(e->d_name, ".meminfo") != 0;
 }
 
-static void list_below(char *text, size_t room, const char *below, bool drop) {
-  char path[PATH_MAX], name[NAME_MAX + 300];
+static void list_below(char *text, size_t room, const char *below) {
   struct dirent **found = NULL;
-  int n = 0;
-  snprintf(path, sizeof path, "%s/%s", base, below);
-  n = scandir(path, &found, visible, alphasort);
+  int n = scandir(in(below), &found, visible, alphasort);
   for (int i = 0; i < n; i++) {
+    char name[2000];
     size_t at = strlen(text);
     struct stat st;
-    snprintf(name, sizeof name, "%.200s%s", below, found[i]->d_name);
+    snprintf(name, sizeof name, "%.1700s%s", below, found[i]->d_name);
     free(found[i]);
     CHECK_INT(lstat(in(name), &st), 0);
     snprintf(text + at, room - at, "%s%s", at > 0 ? " " : "", name);
     if (S_ISDIR(st.st_mode)) {
       strcat(name, "/");
-      list_below(text, room, name, drop);
-      name[strlen(name) - 1] = '\0';
+      list_below(text, room, name);
     }
-    if (drop && strcmp(name, "parent.vhd") != 0)
-      CHECK_INT(remove(in(name)), 0);
   }
   free(found);
 }
@@ -361,15 +371,22 @@ static void list_below(char *text, size_t room, const char *below, bool drop) {
 static const char *there(void) {
   static char text[8192];
   text[0] = '\0';
-  list_below(text, sizeof text, "", false);
+  list_below(text, sizeof text, "");
   return text;
+}
+
+static int drop_one(const char *path, const struct stat *st, int type,
+                    struct FTW *where) {
+  (void)st, (void)type;
+  if (where->level > 0 && !ends_with(path, "/parent.vhd") &&
+      !ends_with(path, "/.meminfo"))
+    CHECK_INT(remove(path), 0);
+  return 0;
 }
 
 /* All but parent.vhd is removed. */
 static void clear_all(void) {
-  static char text[8192];
-  text[0] = '\0';
-  list_below(text, sizeof text, "", true);
+  nftw(base, drop_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static unsigned descriptors(void) {
@@ -389,7 +406,7 @@ static bool base_make(const char *name) {
            name);
   if (mkdtemp(path) == NULL || realpath(path, real) == NULL)
     return false;
-  snprintf(base, sizeof base, "%.3000s", real);
+  snprintf(base, sizeof base, "%.900s", real);
   write_text(".meminfo", "MemTotal: 1 kB\nDirty: 0 kB\nWriteback: 0 kB\n");
   return true;
 }
