@@ -266,6 +266,10 @@ static void test_credit(void) {
   s.after = NULL;
   CHECK(flush(&s, &state, 5));
   CHECK_INT(state.elsewhere, 0); /* not known */
+  s.flushes = 0;
+  s.after = "MemTotal: 1 kB\nDirty: 50 kB\n"; /* half of it */
+  CHECK(flush(&s, &state, 5));
+  CHECK_INT(state.elsewhere, 0);
 }
 
 /* A flush that fails costs nothing, and is no flush. */
