@@ -51,13 +51,13 @@ static struct watch {
   int fd;     /* of the last pwritev */
 } watch;
 
-static void rule(size_t i, const char *call, const char *name, int errnum,
+static inline void rule(size_t i, const char *call, const char *name, int errnum,
                  unsigned from, unsigned times) {
   watch.rules[i] = (struct rule){.call = call, .name = name, .errnum = errnum,
                                  .from = from, .times = times};
 }
 
-static void meddle(size_t i, const char *call, const char *name,
+static inline void meddle(size_t i, const char *call, const char *name,
                    void (*act)(void)) {
   rule(i, call, name, 0, 1, 1);
   watch.rules[i].act = act;
@@ -368,7 +368,7 @@ static void list_below(char *text, size_t room, const char *below) {
 }
 
 /* All files and folders, by name, but for those of the test itself. */
-static const char *there(void) {
+static inline const char *there(void) {
   static char text[8192];
   text[0] = '\0';
   list_below(text, sizeof text, "");
