@@ -8,6 +8,7 @@
 
 #include "op/create.h"
 #include "op/inplace.h"
+#include "poor.h"
 #include "watch.h"
 
 static struct lv_env env;
@@ -341,6 +342,32 @@ static void test_children(void) {
   CHECK_INT(unlink(in("closed.vhd")), 0);
 }
 
+/* ---- memory that runs out ---------------------------------------------------------- */
+
+static void test_memory(void) {
+  const char *list[] = {"/a", "/b"};
+  const struct lvhd_open_options opts = {
+    .parents = list, .parent_count = 2, .children_in = list,
+    .children_in_count = 2};
+  unsigned hits = 1;
+  for (unsigned k = 1; hits > 0; k++) {
+    long held = atomic_load(&poor.held);
+    struct lv_inplace a = {0};
+    int code = 0;
+    begin();
+    poor_begin(k, false, POOR_ANY);
+    code = lv_inplace_init(&a, &env, in("leaf.vhd"), &opts, &err);
+    if (code == 0)
+      code = lv_inplace_tell(&a, in("leaf.vhd"), &err);
+    hits = poor_end();
+    CHECK_INT(code, hits > 0 ? LVHD_E_OUTOFMEMORY : 0);
+    CHECK_INT(lv_inplace_info(&a) != NULL, code == 0);
+    lv_inplace_clear(&a);
+    lvhd_error_clear(&err);
+    CHECK_INT(atomic_load(&poor.held), held);
+  }
+}
+
 int main(void) {
   unsigned before = 0;
   if (!base_make("inplace") || !make("parent.vhd", NULL) ||
@@ -357,6 +384,7 @@ int main(void) {
   test_other_parent();
   test_modified();
   test_children();
+  test_memory();
   CHECK_INT(descriptors(), before);
   base_remove();
   return check_done();

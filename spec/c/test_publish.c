@@ -12,6 +12,7 @@
 #include "op/change.h"
 #include "op/create.h"
 #include "op/create_args.h"
+#include "poor.h"
 #include "watch.h"
 
 #define MIB (INT64_C(1) << 20)
@@ -598,6 +599,70 @@ static void test_kept_unknown(void) {
   }
 }
 
+/* ---- memory that runs out --------------------------------------------------------- */
+
+/* A child as it is made or kept, with the k-th allocation failing. */
+static void test_poor(bool keeps, struct lv_drives *drives) {
+  unsigned hits = 1;
+  for (unsigned k = 1; hits > 0; k++) {
+    long held = 0;
+    int code = 0;
+    begin();
+    opts.keep = keeps;
+    opts.windows_parent = drives ? NULL : "D:\\g\\p.vhd";
+    if (keeps) {
+      CHECK_INT(child("n/a"), 0);
+      end();
+    }
+    env.drives = drives;
+    held = atomic_load(&poor.held);
+    before = descriptors();
+    verb = &lv_create_differencing;
+    poor_begin(k, false, POOR_ANY);
+    code = drives ? create(LVHD_DIFFERENCING, "C:\\n\\a", "C:\\parent.vhd")
+                  : child("n/a");
+    hits = poor_end();
+    CHECK(code == 0 || code == LVHD_E_OUTOFMEMORY);
+    CHECK_INT(code, err.code);
+    if (code == 0)
+      CHECK_STR(info()->parent_path, in("parent.vhd"));
+    CHECK_STR(there(), code == 0 || keeps ? "n n/a parent.vhd" : "parent.vhd");
+    if (args)
+      end();
+    CHECK_INT(atomic_load(&poor.held), held);
+  }
+}
+
+/* The same of a raw file that is kept. */
+static void test_poor_raw(void) {
+  unsigned hits = 1;
+  begin();
+  write_text("a", "theirs");
+  for (unsigned k = 1; hits > 0; k++) {
+    struct lv_create c = {.type = LVHD_RAW, .size = 6};
+    long held = atomic_load(&poor.held);
+    int code = 0;
+    poor_begin(k, false, POOR_ANY);
+    code = kept(&c, true);
+    hits = poor_end();
+    CHECK_INT(code, hits > 0 ? LVHD_E_OUTOFMEMORY : 0);
+    drop(&c);
+    CHECK_INT(atomic_load(&poor.held), held);
+  }
+}
+
+static void test_memory(void) {
+  struct lvhd_drive list = {"C", base};
+  struct lv_drives *drives = NULL;
+  CHECK_INT(lv_drives_new(&drives, &list, 1, NULL), 0);
+  test_poor(false, NULL);
+  test_poor(true, NULL);
+  test_poor(false, drives);
+  test_poor(true, drives);
+  test_poor_raw();
+  lv_drives_free(drives);
+}
+
 int main(void) {
   umask(022);
   if (!base_make("publish"))
@@ -622,6 +687,7 @@ int main(void) {
   test_kept_child();
   test_kept_raw();
   test_kept_unknown();
+  test_memory();
   base_remove();
   return check_done();
 }
