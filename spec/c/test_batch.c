@@ -41,7 +41,7 @@ static void begin(void) {
                                       .preflight = LVHD_NO};
 }
 
-#define MOST 40
+#define MOST 100
 
 /* The names are parted by blanks. */
 static int make(const char *names) {
@@ -197,13 +197,30 @@ static void test_folders(void) {
   JUDGE("made made made", "n n/a n/a/k n/a/l n/b n/b/k parent.vhd");
 }
 
+/* More than a batch usually has. */
+static void test_many_folders(void) {
+  char names[1000] = "";
+  const char *at = watch.log;
+  unsigned flushed = 0;
+  begin();
+  make_folders(70);
+  watch.poor = true;
+  for (unsigned i = 0; i < 70; i++)
+    snprintf(names + strlen(names), 10, "d%u/k ", i);
+  CHECK_INT(make(names), 0);
+  while ((at = strstr(at, "D:d")) != NULL)
+    at += 3, flushed++;
+  CHECK_INT(flushed, 70);
+  end();
+}
+
 /* A folder that may be entered and not read goes with its volume. */
 static void test_unreadable(void) {
   begin();
   make_folders(5);
-  rule(0, "openat2", "/d2", EACCES, 1, 1);
+  rule(0, "openat2", "/d4", EACCES, 1, 1);
   CHECK_INT(make("d0/k d1/k d2/k d3/k d4/k"), 0);
-  ORDER("S commit L:k L:k L:k L:k L:k D:d0 D:d1 S D:d3 D:d4");
+  ORDER("S commit L:k L:k L:k L:k L:k D:d0 D:d1 D:d2 D:d3 S");
   JUDGE("made made made made made",
         "d0 d0/k d1 d1/k d2 d2/k d3 d3/k d4 d4/k parent.vhd");
   begin();
@@ -337,9 +354,15 @@ static void test_names_taken(void) {
   struct stat st;
   begin();
   write_text("a", "theirs");
-  CHECK_INT(make("a b"), LVHD_E_ALREADY_EXISTS);
-  ORDER("f commit L:b D:.");
-  JUDGE("E_ALREADY_EXISTS made", "a b parent.vhd");
+  CHECK_INT(make("b a c"), LVHD_E_ALREADY_EXISTS);
+  ORDER("s s f f commit L:b L:c D:."); /* one batch */
+  check_shared(1, 0, in("a"));
+  JUDGE("made E_ALREADY_EXISTS made", "a b c parent.vhd");
+  begin(); /* nobody knows */
+  rule(0, "fstatat", "a", EACCES, 1, 1);
+  CHECK_INT(make("b a"), LVHD_E_ACCESSDENIED);
+  check_shared(1, EACCES, in("a"));
+  JUDGE("made E_ACCESSDENIED", "b parent.vhd");
   begin();
   meddle(0, "linkat", "a", take_name);
   CHECK_INT(make("a b"), LVHD_E_ALREADY_EXISTS);
@@ -411,6 +434,26 @@ static void test_gone(void) {
     CHECK_INT(watch.rules[0].calls, i == 0 ? 101 : 202); /* by two ways */
     JUDGE(lvhd_code_name(code), "parent.vhd");
   }
+  for (int i = 0; i < 3; i++) { /* only then, and only for that */
+    static const int errnums[] = {EACCES, ENOENT, ENOSPC};
+    begin();
+    make_folders(1);
+    rule(0, "O_TMPFILE", "d0", errnums[i], 1, 1);
+    watch.rules[0].act = remove_d0;
+    CHECK_INT(make("d0/k"), i == 2 ? LVHD_E_DISK_FULL : 0);
+    end();
+  }
+  begin(); /* while it is made */
+  rule(0, "mkdirat", "n", ENOENT, 1, 6);
+  CHECK_INT(make("n/a b n/c"), 0);
+  CHECK_INT(watch.rules[0].calls, 7);
+  JUDGE("made made made", "b n n/a n/c parent.vhd");
+  begin();
+  rule(0, "mkdirat", "n", ENOENT, ALWAYS);
+  CHECK_INT(make("n/a b"), LVHD_E_PATH_NOT_FOUND);
+  CHECK_INT(watch.rules[0].calls, 404);
+  check_shared(0, ENOENT, in("n/a"));
+  JUDGE("E_PATH_NOT_FOUND made", "b parent.vhd");
   begin(); /* it is there, and refuses */
   make_folders(1);
   rule(0, "O_TMPFILE", NULL, EACCES, ALWAYS);
@@ -583,6 +626,12 @@ static void test_spread(void) {
 
 /* ---- Windows paths --------------------------------------------------------------- */
 
+/* A folder that was made is somewhere else by now, and a link in its place. */
+static void lead_out(void) {
+  CHECK_INT(rename(in("n"), in("out")), 0);
+  CHECK_INT(symlink("/", in("n")), 0);
+}
+
 static void test_windows(void) {
   struct lvhd_drive list = {"C", base};
   struct lv_drives *drives = NULL;
@@ -601,6 +650,12 @@ static void test_windows(void) {
   rule(0, "fsync", "/n", EIO, 1, 1);
   CHECK(make("C:\\n\\o\\a C:\\b") != 0);
   JUDGE("DISP_E_EXCEPTION made", "b parent.vhd");
+  begin();
+  env.drives = drives;
+  meddle(0, "linkat", NULL, lead_out);
+  CHECK_INT(make("C:\\n\\o\\p\\a"), LVHD_E_ACCESSDENIED);
+  CHECK_INT(error_of(0)->reason, LV_R_OUTSIDE_DRIVE);
+  JUDGE("E_ACCESSDENIED", "n out out/o out/o/p parent.vhd");
   lv_drives_free(drives);
 }
 
@@ -622,6 +677,7 @@ int main(void) {
   test_order();
   test_many();
   test_folders();
+  test_many_folders();
   test_unreadable();
   test_bytes_fail();
   test_folders_fail();

@@ -5,6 +5,7 @@
  * taken for the disk that was asked for.
  */
 #include <fcntl.h>
+#include <time.h>
 
 #include "format/locators.h"
 #include "image/image.h"
@@ -125,6 +126,8 @@ static void same_numbers(const struct lvhd_info *a,
 }
 
 /* What is told of the new file is what the file says. */
+static int64_t started;
+
 static void judge_info(const char *name, const char *parent) {
   const struct lvhd_info *a = info(), *b = NULL;
   struct lv_image image = LV_IMAGE_INIT;
@@ -139,6 +142,7 @@ static void judge_info(const char *name, const char *parent) {
     CHECK_STR(a->path, b->path);
     CHECK_STR(a->parent_name, parent ? b->parent_name : NULL);
     CHECK(a->free > 0);
+    CHECK(a->mtime >= started); /* nobody asked for another time */
   }
   CHECK(a->created);
   CHECK_STR(a->parent_path, parent);
@@ -240,6 +244,11 @@ static void test_root(void) {
   c.real_folder = folder;
   CHECK_INT(lv_outcome_new(&c, &look, NULL), 0); /* instead of the first */
   CHECK_STR(lv_outcome_info(&c)->path, "/b/a");
+  CHECK_INT(lv_outcome_info(&c)->finding_count, 0);
+  c.noted.reason = LV_R_TIME_LOST; /* of what was converted */
+  CHECK_INT(lv_outcome_new(&c, &look, NULL), 0);
+  CHECK_INT(lv_outcome_info(&c)->finding_count, 1);
+  CHECK_INT(lv_outcome_info(&c)->findings[0].reason, LV_R_TIME_LOST);
   free(c.outcome);
 }
 
@@ -413,6 +422,10 @@ static void test_taken(void) {
   begin();
   opts.keep = true;
   CHECK_INT(dynamic("ours"), 0);
+  CHECK(info()->created);
+  end();
+  rule(0, "linkat", NULL, ENOSPC, 1, 1);
+  CHECK_INT(dynamic("b"), LVHD_E_DISK_FULL); /* nothing is there to keep */
   end();
   meddle(0, "linkat", NULL, take_disk);
   CHECK_INT(dynamic("a"), 0);
@@ -454,6 +467,15 @@ static void test_gone(void) {
   CHECK(code == LVHD_E_PATH_NOT_FOUND || code == LVHD_E_ACCESSDENIED);
   CHECK_INT(watch.rules[0].calls, 100);
   end();
+  for (int i = 0; i < 3; i++) { /* only then, and only for that */
+    static const int errnums[] = {EACCES, ENOENT, ENOSPC};
+    begin();
+    make_d0();
+    rule(0, "O_TMPFILE", "d0", errnums[i], 1, 1);
+    watch.rules[0].act = remove_d0;
+    CHECK_INT(dynamic("d0/a"), i == 2 ? LVHD_E_DISK_FULL : 0);
+    end();
+  }
   begin(); /* it is there, and refuses */
   make_d0();
   rule(0, "O_TMPFILE", NULL, EACCES, ALWAYS);
@@ -515,7 +537,12 @@ static void test_kept(void) {
   c.size = 4 * MIB;
   CHECK(!is_kept(&c));
   c.type = LVHD_DYNAMIC;
+  memset(c.seen.uuid, 7, 16); /* it has no parent */
   CHECK(is_kept(&c));
+  job.committed = false;
+  job.cancel = true;
+  CHECK_INT(kept(&c, true), LVHD_E_ABORT);
+  job.cancel = false;
   CHECK_INT(truncate(in("a"), 4096), 0); /* its end is gone */
   CHECK(!is_kept(&c));
   write_text("a", "text");
@@ -553,6 +580,36 @@ static void test_kept_child(void) {
   CHECK_STR(lv_outcome_info(&c)->parent_path, parent);
   CHECK_INT(kept(&c, true), 0); /* instead of the first */
   drop(&c);
+  job.committed = false;
+  job.cancel = true;
+  CHECK_INT(kept(&c, true), LVHD_E_ABORT);
+  CHECK(lv_outcome_info(&c) == NULL);
+}
+
+/* What a link out of the drive leads to is not kept. */
+static void test_kept_outside(void) {
+  struct lvhd_drive list = {"C", in("drive")};
+  struct lv_create c = {.type = LVHD_RAW, .size = 6};
+  char image[] = "C:\\x\\a", folder[PATH_MAX];
+  begin();
+  CHECK_INT(mkdir(in("drive"), 0700), 0);
+  CHECK_INT(mkdir(in("drive/x"), 0700), 0);
+  write_text("drive/x/a", "theirs");
+  CHECK_INT(lv_drives_new((struct lv_drives **)(uintptr_t)&env.drives, &list,
+                          1, NULL), 0);
+  snprintf(folder, sizeof folder, "%s", in("drive/x"));
+  c.env = &env;
+  c.image = image;
+  c.real_folder = folder;
+  CHECK_INT(lv_outcome_kept(&c, &job, &err), 0);
+  drop(&c);
+  CHECK_INT(rename(in("drive/x"), in("out")), 0);
+  CHECK_INT(symlink("../out", in("drive/x")), 0);
+  CHECK_INT(lv_outcome_kept(&c, &job, &err), LVHD_E_ACCESSDENIED);
+  CHECK_INT(err.reason, LV_R_OUTSIDE_DRIVE);
+  drop(&c);
+  lvhd_error_clear(&err);
+  lv_drives_free((struct lv_drives *)(uintptr_t)env.drives);
 }
 
 /* Of a raw disk there is nothing to see but the length. */
@@ -665,6 +722,7 @@ static void test_memory(void) {
 
 int main(void) {
   umask(022);
+  started = (int64_t)time(NULL) - 1;
   if (!base_make("publish"))
     return 1;
   begin();
@@ -686,6 +744,7 @@ int main(void) {
   test_kept();
   test_kept_child();
   test_kept_raw();
+  test_kept_outside();
   test_kept_unknown();
   test_memory();
   base_remove();
