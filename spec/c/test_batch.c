@@ -302,6 +302,12 @@ static void test_folders_fail(void) {
   rule(0, "fsync", "/n", EIO, ALWAYS);
   CHECK_INT(make("n/a/k n/b/k"), LVHD_DISP_E_EXCEPTION);
   JUDGE("DISP_E_EXCEPTION DISP_E_EXCEPTION", "parent.vhd");
+  begin(); /* the first that failed counts */
+  rule(0, "fsync", "/n", EIO, 1, 1);
+  rule(1, "fsync", "/a", ENOSPC, 1, 1);
+  CHECK_INT(make("n/a/k"), LVHD_DISP_E_EXCEPTION);
+  check_shared(0, EIO, in("n/a/k"));
+  JUDGE("DISP_E_EXCEPTION", "parent.vhd");
   begin(); /* n was made on the way to b, which is reached first */
   rule(0, "fsync", "/n", EIO, ALWAYS);
   rule(1, "pwritev", NULL, ENOSPC, 1, 1);
@@ -566,6 +572,11 @@ static void cancel(void) {
   job.cancel = true;
 }
 
+static void touch_and_cancel(void) {
+  touch_parent();
+  cancel();
+}
+
 static void test_cancel(void) {
   begin();
   cancel();
@@ -604,6 +615,10 @@ static void test_cancel(void) {
   CHECK_STR(told(), "E_ABORT E_ABORT");
   CHECK_STR(there(), "parent.vhd");
   end();
+  begin(); /* and whoever cancels is told of nothing else */
+  meddle(0, "fsync", NULL, touch_and_cancel);
+  CHECK_INT(make("a b"), LVHD_E_ABORT);
+  JUDGE("E_ABORT E_ABORT", "parent.vhd");
   begin(); /* names that are there become durable all the same */
   make_folders(5);
   watch.poor = true;
@@ -645,6 +660,10 @@ static void test_windows(void) {
   env.drives = drives;
   CHECK_INT(make("C:\\n\\a C:\\N\\b C:\\n\\o\\c"), 0);
   JUDGE("made made made", "n n/a n/b n/o n/o/c parent.vhd");
+  begin();
+  env.drives = drives;
+  CHECK_INT(make("C:\\b C:\\n\\a C:\\N\\c"), 0);
+  JUDGE("made made made", "b n n/a n/c parent.vhd");
   begin();
   env.drives = drives;
   rule(0, "fsync", "/n", EIO, 1, 1);

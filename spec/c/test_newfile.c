@@ -262,12 +262,15 @@ static void test_begin(void) {
 
 static unsigned random_calls;
 
-/* errno, of another call, does not count where all went well. */
+static ssize_t random_given;
+
+/* errno, of another call, does not count where the call went well. */
 static ssize_t random_once(const struct lv_sys *sys, void *buf, size_t n,
                            unsigned flags) {
-  ssize_t got = lv_sys_real.getrandom(sys, buf, n, flags);
-  errno = random_calls++ == 0 ? EINTR : 0;
-  return got;
+  (void)sys, (void)flags;
+  memset(buf, 7, n);
+  errno = random_calls++ == 0 ? EINTR : EPERM;
+  return random_given;
 }
 
 /* A volume where unnamed files could not be linked is remembered. */
@@ -284,12 +287,17 @@ static void test_begin_named(void) {
     over(&j, 0);
     known_volume = 0;
   }
-  break_call(&f, NULL, 0, 0, 0);
-  f.sys.getrandom = random_once;
-  random_calls = 0;
-  CHECK_INT(begin(&j, &f, "", true), 0);
-  CHECK_INT(random_calls, 1);
-  over(&j, 0);
+  for (random_given = 0; random_given <= 8; random_given += 4) {
+    break_call(&f, NULL, 0, 0, 0);
+    f.sys.getrandom = random_once;
+    random_calls = 0;
+    if (random_given == 8)
+      CHECK_INT(begin(&j, &f, "", true), 0);
+    else
+      told(&j, begin(&j, &f, "", true), EIO, "getrandom");
+    CHECK_INT(random_calls, 1);
+    over(&j, 0);
+  }
 }
 
 /* ---- writing -------------------------------------------------------------- */
@@ -698,6 +706,11 @@ static void test_gone_under_way(void) {
       told(&j, publish(&j, false), EACCES, calls[i % 2]);
     over(&j, 0);
   }
+  break_call(&f, "mkdirat", ENOENT, 1, 100); /* but not for ever */
+  CHECK_INT(begin(&j, &f, "/x/y", false), 0);
+  told(&j, publish(&j, false), ENOENT, "linkat");
+  CHECK_INT(f.calls, 4);
+  over(&j, 0);
   break_call(&f, "openat2", EACCES, 1, 2); /* by path only neither */
   CHECK_INT(begin(&j, &f, "/x/y", false), 0);
   told(&j, publish(&j, false), EACCES, "openat2");
