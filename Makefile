@@ -160,10 +160,11 @@ $(B)/spec/test_drives: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
 # Memory that runs out, threads too (spec/c/poor.h).
 POOR = -Wl,$(subst $(space),$(comma),$(patsubst %,--wrap=%,$(ALLOCATE) \
   aligned_alloc pthread_create))
-$(patsubst %,$(B)/spec/test_io_%,paths roots drives): WRAP = $(POOR)
-# test_io_new says which kernel it is, too.
+$(patsubst %,$(B)/spec/test_%,alloc memory root places look publish inplace \
+  io_paths io_roots io_drives): WRAP = $(POOR)
+# These make up the kernel's release.
 $(B)/spec/test_io_new: WRAP = $(POOR),--wrap=uname
-$(patsubst %,$(B)/spec/test_%,alloc memory root places look): WRAP = $(POOR)
+$(B)/spec/test_flush $(B)/spec/test_batch: WRAP = -Wl,--wrap=uname
 # test_api makes the system refuse.
 $(B)/spec/test_api: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
   %,--wrap=%,pthread_create pthread_cond_init pthread_mutex_init \

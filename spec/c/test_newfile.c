@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "io/drives.h"
 #include "io/newfile.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -28,6 +29,7 @@ struct faulty {
   int errnum;
   unsigned from, times, calls;
   long magic; /* of the file system; 0: what it is */
+  dev_t device; /* what names have is on another one, by so much */
   int64_t sent_from, sent;
 };
 
@@ -48,8 +50,10 @@ static bool fails(const struct lv_sys *sys, const char *call) {
     return fails(sys, #name) ? (type)-1 : REAL.name args;                    \
   }
 
-FAULTY(int, fstat, (const struct lv_sys *sys, int fd, struct stat *st),
-       (sys, fd, st))
+FAULTY(int, openat2,
+       (const struct lv_sys *sys, int dir, const char *path, int flags,
+        uint64_t resolve),
+       (sys, dir, path, flags, resolve))
 FAULTY(int, fallocate,
        (const struct lv_sys *sys, int fd, int mode, off_t at, off_t n),
        (sys, fd, mode, at, n))
@@ -80,6 +84,20 @@ FAULTY(ssize_t, getrandom,
        (const struct lv_sys *sys, void *buf, size_t n, unsigned flags),
        (sys, buf, n, flags))
 
+/* What is there after a failure must not count. */
+static int f_fstat(const struct lv_sys *sys, int fd, struct stat *st) {
+  int code = REAL.fstat(sys, fd, st);
+  return fails(sys, "fstat") ? -1 : code;
+}
+
+static int f_fstatat(const struct lv_sys *sys, int dir, const char *path,
+                     struct stat *st, int flags) {
+  const struct faulty *f = (const struct faulty *)sys;
+  int code = REAL.fstatat(sys, dir, path, st, flags);
+  st->st_dev += f->device;
+  return fails(sys, "fstatat") ? -1 : code;
+}
+
 static int f_openat(const struct lv_sys *sys, int dir, const char *path,
                     int flags, mode_t mode) {
   const char *call =
@@ -90,6 +108,7 @@ static int f_openat(const struct lv_sys *sys, int dir, const char *path,
 /* A close that fails has closed all the same. */
 static int f_close(const struct lv_sys *sys, int fd) {
   int code = REAL.close(sys, fd);
+  CHECK(fd >= 0);
   return fails(sys, "close") ? -1 : code;
 }
 
@@ -115,7 +134,9 @@ static void break_call(struct faulty *f, const char *call, int errnum,
                        .from = from, .times = times};
   f->sys.openat = f_openat;
   f->sys.close = f_close;
+  f->sys.openat2 = f_openat2;
   f->sys.fstat = f_fstat;
+  f->sys.fstatat = f_fstatat;
   f->sys.fstatfs = f_fstatfs;
   f->sys.fallocate = f_fallocate;
   f->sys.send = f_send;
@@ -172,6 +193,8 @@ struct job {
   unsigned descriptors, entries;
 };
 
+static uint64_t known_volume; /* what the engine has learned */
+
 /* In the folder base/below, which need not be there. */
 static int begin(struct job *j, struct faulty *f, const char *below,
                  bool named) {
@@ -182,6 +205,7 @@ static int begin(struct job *j, struct faulty *f, const char *below,
   j->file = (struct lv_newfile)LV_NEWFILE_INIT;
   snprintf(j->path, sizeof j->path, "%s%s", base, below);
   lv_env_init(&j->env, &lv_sys_real);
+  atomic_store(&j->env.no_tmpfile, known_volume);
   CHECK_INT(lv_folder_open(&j->folder, &j->env, j->path, &j->err), 0);
   j->env.sys = &f->sys;
   return lv_newfile_begin(&j->file, &j->env, &j->folder, j->path, "new.vhd",
@@ -236,6 +260,46 @@ static void test_begin(void) {
   over(&j, 0);
 }
 
+static unsigned random_calls;
+
+static ssize_t random_given;
+
+/* errno, of another call, does not count where the call went well. */
+static ssize_t random_once(const struct lv_sys *sys, void *buf, size_t n,
+                           unsigned flags) {
+  (void)sys, (void)flags;
+  memset(buf, 7, n);
+  errno = random_calls++ == 0 ? EINTR : EPERM;
+  return random_given;
+}
+
+/* A volume where unnamed files could not be linked is remembered. */
+static void test_begin_named(void) {
+  struct faulty f;
+  struct job j;
+  struct stat st;
+  CHECK_INT(stat(base, &st), 0);
+  for (int way = 0; way < 3; way++) {
+    break_call(&f, "fstat", EIO, way == 2 ? 1 : 0, way == 2 ? 1 : 0);
+    known_volume = (uint64_t)st.st_dev + 1 + (way == 1);
+    CHECK_INT(begin(&j, &f, "", false), 0);
+    CHECK_INT(j.file.temp[0] != '\0', way == 0);
+    over(&j, 0);
+    known_volume = 0;
+  }
+  for (random_given = 0; random_given <= 8; random_given += 4) {
+    break_call(&f, NULL, 0, 0, 0);
+    f.sys.getrandom = random_once;
+    random_calls = 0;
+    if (random_given == 8)
+      CHECK_INT(begin(&j, &f, "", true), 0);
+    else
+      told(&j, begin(&j, &f, "", true), EIO, "getrandom");
+    CHECK_INT(random_calls, 1);
+    over(&j, 0);
+  }
+}
+
 /* ---- writing -------------------------------------------------------------- */
 
 static int put(struct job *j, size_t n, uint64_t at) {
@@ -260,6 +324,42 @@ static ssize_t trickle(const struct lv_sys *sys, int fd,
     return -1;
   }
   return lv_sys_real.pwritev(sys, fd, &one, 1, at);
+}
+
+static unsigned full_writes;
+
+static ssize_t no_space(const struct lv_sys *sys, int fd,
+                        const struct iovec *iov, int n, off_t at) {
+  errno = ENOSPC;
+  return full_writes++ < 2 ? -1 : lv_sys_real.pwritev(sys, fd, iov, n, at);
+}
+
+static int shared;
+
+static int share(const struct lv_sys *sys, int from, off_t from_at, size_t n,
+                 int to, off_t to_at) {
+  (void)sys, (void)to;
+  CHECK_INT(from, 5);
+  CHECK_INT(from_at, 0);
+  CHECK_INT(n, 4096);
+  CHECK_INT(to_at, 0);
+  return shared;
+}
+
+/* A write that fails is not tried again. */
+static void test_full(void) {
+  struct faulty f;
+  struct job j;
+  break_call(&f, NULL, 0, 0, 0);
+  f.sys.pwritev = no_space;
+  f.sys.clone = share;
+  CHECK_INT(begin(&j, &f, "", false), 0);
+  told(&j, put(&j, 4, 0), ENOSPC, "pwritev");
+  CHECK_INT(full_writes, 1);
+  CHECK(lv_newfile_clone(&j.file, 5, 4096));
+  shared = -1;
+  CHECK(!lv_newfile_clone(&j.file, 5, 4096));
+  over(&j, 0);
 }
 
 static void test_short_writes(void) {
@@ -444,6 +544,7 @@ static void test_link_named(void) {
   break_call(&f, "renameat2", EIO, 1, 1);
   CHECK_INT(begin(&j, &f, "", true), 0);
   told(&j, publish(&j, false), EIO, "renameat2");
+  CHECK_INT(j.err.reason, LV_R_NONE);
   over(&j, 0);
   /* Neither is to be had. */
   break_call(&f, "renameat2", EINVAL, 1, 1);
@@ -516,6 +617,23 @@ static void test_take_away(void) {
   CHECK_INT(unlink(in("new.vhd")), 0);
 }
 
+/* What cannot be looked at, or is on another volume, may be somebody's. */
+static void test_not_ours(void) {
+  for (int way = 0; way < 3; way++) {
+    struct faulty f;
+    struct job j;
+    break_call(&f, way == 0 ? "fstatat" : "fstat", EIO, 0, 0);
+    CHECK_INT(begin(&j, &f, "", false), 0);
+    CHECK_INT(lv_newfile_link(&j.file, false, &j.err), 0);
+    f.device = way == 2;
+    f.calls = 0;
+    f.from = 1;
+    f.times = way < 2;
+    over(&j, 1);
+    CHECK_INT(unlink(in("new.vhd")), 0);
+  }
+}
+
 /* A close that tells of lost bytes takes the name back; a signal does not. */
 static void test_settle(void) {
   struct faulty f;
@@ -562,6 +680,144 @@ static void test_gone(void) {
   }
 }
 
+/* A folder that went away is no answer to another question. */
+static void test_gone_and_full(void) {
+  struct faulty f;
+  struct job j;
+  CHECK_INT(mkdir(in("x"), 0700), 0);
+  break_call(&f, "linkat", EIO, 1, 1);
+  CHECK_INT(begin(&j, &f, "/x", false), 0);
+  CHECK_INT(rmdir(in("x")), 0);
+  told(&j, publish(&j, false), EIO, "linkat");
+  over(&j, (unsigned)-1);
+}
+
+/* A folder that goes away while it is made is made again. */
+static void test_gone_under_way(void) {
+  static const char *const calls[] = {"mkdirat", "openat"};
+  struct faulty f;
+  struct job j;
+  for (size_t i = 0; i < 4; i++) {
+    break_call(&f, calls[i % 2], i < 2 ? ENOENT : EACCES, 2, 1);
+    CHECK_INT(begin(&j, &f, "/x/y", false), 0);
+    if (i < 2)
+      CHECK_INT(lv_newfile_link(&j.file, false, &j.err), 0);
+    else
+      told(&j, publish(&j, false), EACCES, calls[i % 2]);
+    over(&j, 0);
+  }
+  break_call(&f, "mkdirat", ENOENT, 1, 100); /* but not for ever */
+  CHECK_INT(begin(&j, &f, "/x/y", false), 0);
+  told(&j, publish(&j, false), ENOENT, "linkat");
+  CHECK_INT(f.calls, 4);
+  over(&j, 0);
+  break_call(&f, "openat2", EACCES, 1, 2); /* by path only neither */
+  CHECK_INT(begin(&j, &f, "/x/y", false), 0);
+  told(&j, publish(&j, false), EACCES, "openat2");
+  over(&j, 0);
+}
+
+/* ---- below a root --------------------------------------------------------- */
+
+/* As begin(), by a path of Windows, whose drive is the folder base/root. */
+static int begin_below(struct job *j, struct faulty *f, const char *below) {
+  struct lvhd_drive drive = {"C", in("root")};
+  struct lv_drives *drives = NULL;
+  char path[PATH_MAX];
+  CHECK_INT(lv_drives_new(&drives, &drive, 1, NULL), 0);
+  CHECK_INT(begin(j, f, "/root", false), 0);
+  lv_newfile_abandon(&j->file);
+  lv_folder_close(&j->folder, &j->env);
+  snprintf(path, sizeof path, "C:%s", below);
+  snprintf(j->path, sizeof j->path, "%s/root%s", base, below);
+  for (char *at = path; *at; at++)
+    *at = *at == '/' ? '\\' : *at;
+  j->env.drives = drives;
+  CHECK_INT(lv_folder_open(&j->folder, &j->env, path, &j->err), 0);
+  j->env.drives = NULL;
+  lv_drives_free(drives);
+  return lv_newfile_begin(&j->file, &j->env, &j->folder, j->path, "new.vhd",
+                          0600, false, &j->err);
+}
+
+/* x leads out of the root by now, to a folder that has all that x had. */
+static void lead_out(void) {
+  CHECK_INT(symlink("../out", in("root/x")), 0);
+}
+
+/* Nothing is made where a link leads out of the root. */
+static void test_root_made(void) {
+  struct faulty f;
+  struct job j;
+  break_call(&f, NULL, 0, 0, 0);
+  CHECK_INT(begin_below(&j, &f, "/x/y"), 0);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  CHECK(exists("root/x/y/new.vhd"));
+  over(&j, 0);
+  CHECK(!exists("root/x"));
+  CHECK_INT(begin_below(&j, &f, "/x/y"), 0);
+  lead_out();
+  CHECK_INT(lv_newfile_link(&j.file, false, &j.err), LVHD_E_ACCESSDENIED);
+  CHECK_INT(j.err.reason, LV_R_OUTSIDE_DRIVE);
+  over(&j, 0);
+  CHECK(!exists("out/y"));
+  CHECK_INT(unlink(in("root/x")), 0);
+}
+
+/* Nor is anything taken away there. */
+static void test_root_removed(void) {
+  struct faulty f;
+  struct job j;
+  break_call(&f, NULL, 0, 0, 0);
+  CHECK_INT(mkdir(in("out/y"), 0700), 0);
+  CHECK_INT(begin_below(&j, &f, "/x/y"), 0);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  CHECK_INT(rename(in("root/x"), in("root/z")), 0);
+  lead_out();
+  over(&j, 0);
+  CHECK(exists("out/y"));
+  CHECK_INT(unlink(in("root/x")), 0);
+  CHECK_INT(rmdir(in("out/y")), 0);
+  CHECK_INT(rmdir(in("root/z/y")), 0);
+  CHECK_INT(rmdir(in("root/z")), 0);
+  /* Only x is gone: a folder elsewhere that has the name of the last one. */
+  CHECK_INT(begin_below(&j, &f, "/x/y"), 0);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  CHECK_INT(rename(in("root/x"), in("root/z")), 0);
+  CHECK_INT(mkdir(in("root/y"), 0700), 0);
+  over(&j, 0);
+  CHECK(exists("root/y"));
+  CHECK_INT(rmdir(in("root/y")), 0);
+  CHECK_INT(rmdir(in("root/z/y")), 0);
+  CHECK_INT(rmdir(in("root/z")), 0);
+}
+
+/* What others took away is no reason to leave the rest. */
+static void test_removed_already(void) {
+  for (int root = 0; root < 2; root++) {
+    struct faulty f;
+    struct job j;
+    break_call(&f, NULL, 0, 0, 0);
+    CHECK_INT(root ? begin_below(&j, &f, "/x/y/z")
+                   : begin(&j, &f, "/root/x/y/z", false), 0);
+    CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+    CHECK_INT(unlink(in("root/x/y/z/new.vhd")), 0);
+    CHECK_INT(rmdir(in("root/x/y/z")), 0);
+    over(&j, 0);
+    CHECK(!exists("root/x"));
+  }
+}
+
+static void test_root(void) {
+  CHECK_INT(mkdir(in("root"), 0700), 0);
+  CHECK_INT(mkdir(in("out"), 0700), 0);
+  test_root_made();
+  test_root_removed();
+  test_removed_already();
+  CHECK_INT(rmdir(in("out")), 0);
+  CHECK_INT(rmdir(in("root")), 0);
+}
+
 /* Folders that were made go again, as far as nobody else uses them. */
 static void test_folders(void) {
   struct faulty f;
@@ -605,6 +861,8 @@ int main(void) {
     return 1;
   snprintf(base, sizeof base, "%s", real);
   test_begin();
+  test_begin_named();
+  test_full();
   test_short_writes();
   test_reserve_ahead();
   test_send_behind();
@@ -613,8 +871,12 @@ int main(void) {
   test_link_named();
   test_no_publish();
   test_take_away();
+  test_not_ours();
   test_settle();
   test_gone();
+  test_gone_and_full();
+  test_gone_under_way();
+  test_root();
   test_folders();
   CHECK_INT(rmdir(base), 0);
   return check_done();

@@ -203,4 +203,62 @@ because "shadowed: abandon closes what settle does not" [[
   io/newfile.c: lv_newfile_settle: skip: close_target(file)
 ]]
 
+-- ---- op: new files ------------------------------------------------------------
+
+because "shadowed: end_slots abandons whatever is open by then, and the other way round" [[
+  op/batch.c: slot_failed: skip: lv_newfile_abandon(&slot->file)
+  op/batch.c: slot_shares: skip: lv_newfile_abandon(&slot->file)
+  op/batch.c: slot_shares: skip: lv_newfile_abandon(&slot->file) #2
+  op/batch.c: keep_slot: skip: lv_newfile_abandon(&slot->file)
+  op/batch.c: end_slots: skip: lv_newfile_abandon(&slot->file)
+]]
+because "shadowed: a folder that holds an image is not empty, and stays" [[
+  op/batch.c: end_sites: never: site->linked > 0
+  op/batch.c: end_sites: skip: lv_newfile_keep_folders(&site->made)
+]]
+because "shadowed: a file with a name is not asked for one" [[
+  op/batch.c: slot_failed: clause: !kid->named
+]]
+because "sooner: names that are known are read again" [[
+  op/batch.c: end_sites: clause: made #2
+]]
+because "sooner: the folder is asked for once more where nothing is missing" [[
+  op/batch.c: reach_site: never: !site->folder.missing
+]]
+because "equivalent: only what failed has an error" [[
+  op/batch.c: take: clause: how == LV_OVER
+  op/batch.c: put_off_scarce: clause: slot->state == FAILED
+]]
+because "unheard: of what was made or kept nobody is told an error" [[
+  op/batch.c: take: clause: err.code != 0
+]]
+because "unheard: what has neither result nor error ran out of memory (children.c)" [[
+  op/batch.c: look_at_name: skip: lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE)
+]]
+because "equivalent: an empty batch has no descriptor, and may have eight" [[
+  op/batch.c: take_all: clause: b->count == 0
+]]
+because "equivalent: any new file does, not only the first" [[
+  op/batch.c: flush_folders: clause: d.file < 0
+]]
+because "equivalent: what was not flushed by then is flushed behind it" [[
+  op/batch.c: flush_folders: clause: lv_job_spread(b->job, d.count, flush_dirty, &d, NULL) != 0
+  op/batch.c: flush_folders: never: d.count > 4 && lv_job_spread(b->job, d.count, flush_dirty, &d, NULL) != 0
+]]
+because "equivalent: no error is copied onto no error" [[
+  op/batch.c: flush_folders: clause: d.list[i].code != 0
+]]
+because "unheard: no memory, and cancelled: either is told" [[
+  op/batch.c: lv_batch_run: clause: code == 0
+]]
+because "equivalent: behind the last text are zeros" [[
+  op/outcome.c: put_locator: skip: put(at, "", 1)
+]]
+because "equivalent: a real path has a slash at least" [[
+  op/outcome.c: build: clause: n == 0
+]]
+because "sooner: the hundred looks are over in less time" [[
+  op/publish.c: lv_publish: skip: lv_look_rest(i)
+]]
+
 return survivors

@@ -46,6 +46,7 @@ struct batch {
   struct slot *slots;
   size_t count;
   struct lv_sites sites;
+  struct lv_site *reached; /* the last whose folders were made */
 };
 
 /* ---- 1 taking -------------------------------------------------------- */
@@ -294,6 +295,8 @@ static int look_again(const struct batch *b, struct lvhd_error *err) {
 /* Makes what is missing of the folder. */
 static void reach_site(struct batch *b, struct lv_site *site) {
   site->ready = true;
+  site->before = b->reached;
+  b->reached = site;
   site->target = site->folder.fd;
   if (!site->folder.missing)
     return;
@@ -529,17 +532,18 @@ static void end_slots(struct batch *b, struct lv_todo *todo) {
   }
 }
 
-/* Folders that hold nothing of ours go again. */
+/* Folders that hold nothing of ours go again, those that were made last before
+ * those that they may lie in. */
 static void end_sites(struct batch *b) {
   bool made = false;
-  for (size_t i = 0; i < b->sites.count; i++) {
-    struct lv_site *site = &b->sites.list[i];
+  for (struct lv_site *site = b->reached; site; site = site->before) {
     made = made || site->made.env != NULL;
     if (site->linked > 0)
       lv_newfile_keep_folders(&site->made);
     lv_newfile_abandon(&site->made);
-    lv_site_close(site, &b->m->env);
   }
+  for (size_t i = 0; i < b->sites.count; i++)
+    lv_site_close(&b->sites.list[i], &b->m->env);
   if (made && b->m->env.names)
     lv_names_forget(b->m->env.names);
 }

@@ -19,6 +19,7 @@ struct lv_site {
   size_t missing;          /* folders of it that are to be made */
   struct lv_newfile made;  /* they, then */
   bool ready;              /* an attempt was made to reach it */
+  struct lv_site *before;  /* the one that was reached before it; or NULL */
   int target;              /* the folder itself */
   size_t linked;           /* images that are there */
   int code;                /* of reaching or flushing it */
