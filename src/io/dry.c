@@ -5,7 +5,6 @@
 #include "io/dry.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <unistd.h>
 
 #define SYS const struct lv_sys *sys
@@ -15,11 +14,11 @@ static int refuse(void) {
   return -1;
 }
 
-/* Who may not write the folder is told that. */
+/* A file without a name is gone with its descriptor: it is how the volume is
+ * asked what it can hold.  Who may not write the folder is told that. */
 static int dry_openat(SYS, int dir, const char *path, int flags,
                       mode_t mode) {
-  bool makes = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
-  if (!makes)
+  if ((flags & O_CREAT) == 0)
     return lv_sys_real.openat(sys, dir, path, flags, mode);
   return faccessat(dir, ".", W_OK | X_OK, AT_EACCESS) != 0 ? -1 : refuse();
 }

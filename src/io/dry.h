@@ -12,7 +12,7 @@
 /* Fills *sys with the real calls, but that each one that makes, changes,
  * names or removes something fails: with ECANCELED (the reason DRY_RUN), or,
  * where a file would be made in a folder that may not be written, as that
- * would. */
+ * would.  Unnamed files are made, and stay empty. */
 void lv_sys_dry(struct lv_sys *sys);
 
 #endif
