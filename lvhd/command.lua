@@ -27,7 +27,10 @@ local function usage(format, ...)
 end
 
 local function current_folder()
-  local pipe <close> = assert(io.popen("pwd", "r"))
+  local pipe <close>, why = io.popen("pwd", "r")
+  if not pipe then
+    error({ output = "the current folder: " .. why }, 0)
+  end
   local here = pipe:read("a"):gsub("\n$", "")
   if here:sub(1, 1) ~= "/" then
     usage("the current folder cannot be told: give absolute paths")
@@ -93,7 +96,11 @@ local function answers(cx, args)
   function cx.size(word, what)
     -- no signs: elsewhere +1GiB means more than there is
     local bytes = word and not word:find "^%s*[+-]" and size.parse(word)
-    if not bytes or bytes < 0 then
+    local number, unit = (word or ""):match("^%s*(%d+%.%d+)%s*(%a)")
+    if not bytes and unit and size.parse("1" .. unit) then
+      usage("%s: '%s' is no whole number of bytes: in the next smaller unit "
+        .. "about %d", what, word, math.floor(tonumber(number) * 1024))
+    elseif not bytes or bytes < 0 then
       usage("%s: a size as 40GiB, 512MiB or bytes expected, '%s' given", what,
         word or "nothing")
     end
