@@ -381,15 +381,33 @@ describe("map", function()
 end)
 
 describe("its words", function()
+  -- The words of a row, each as a whole: --parent is not in "--parents".
+  local function assert_words(row, text, where)
+    for word in row.words:gmatch("%S+") do
+      local pattern = "%f[%w-]" .. word:gsub("%-", "%%-") .. "%f[^%w-]"
+      assert.truthy(text:find(pattern), ("%s: %s"):format(where, word))
+    end
+  end
+
   it("are in the help of each verb, with two examples", function()
+    local help = {}
+    for _, one in ipairs(parser.new()._commands) do
+      help[one._name] = one:get_help() .. "\n"
+    end
+    assert.equal(help.merge, fine "help merge")
+    assert.equal(help.merge, fine "merge --help")
     for _, verb in ipairs(verbs.list) do
-      local out = fine("help " .. verb.name)
+      local out = help[verb.name]
       assert.equal(2, #verb.examples)
       for _, example in ipairs(verb.examples) do
         assert.truthy(out:find(example[1], 1, true), example[1])
       end
+      local options = out:match "\nOptions:\n(.*)\nExamples:"
       for _, row in ipairs(verb.options) do
-        assert.truthy(out:find(row.words:match("%-%-[%w-]+"), 1, true))
+        assert_words(row, options, "help " .. verb.name)
+      end
+      for _, row in ipairs(verb.arguments) do
+        assert.matches("\n   " .. row.name .. "%s", out)
       end
     end
   end)
@@ -410,13 +428,17 @@ describe("its words", function()
 
   it("are all in the man page and in the completion", function()
     local page, completion = parser.manual("1"), fine "completion bash"
+    local plain = page:gsub("\\%-", "-") .. ".S"
     for _, verb in ipairs(verbs.list) do
-      assert.truthy(page:find(".SS lvhd " .. verb.name .. " ", 1, true))
-      assert.truthy(completion:find(verb.name, 1, true))
+      local part = plain:match("%.SS lvhd " .. verb.name .. " (.-)\n%.S")
+      local opts = completion:match('cmd="' .. verb.name
+        .. '"%s*opts="$opts ([^"]*)"')
       for _, row in ipairs(verb.options) do
-        local word = row.words:match("%-%-[%w-]+")
-        assert.truthy(completion:find(word, 1, true), word)
-        assert.truthy(page:find(word:gsub("%-", "\\-"), 1, true), word)
+        assert_words(row, part, "man page, " .. verb.name)
+        assert_words(row, opts, "completion, " .. verb.name)
+      end
+      for _, row in ipairs(verb.arguments) do
+        assert.matches("\n.I " .. row.name .. "\n", part, 1, true)
       end
     end
     for _, class in ipairs(exits.classes) do
@@ -439,15 +461,32 @@ describe("its words", function()
       codes[i] = ("| %d | %s |"):format(class[1], class[2])
     end
     local found, numbers = {}, {}
-    for row in part:gmatch("|[^\n]+") do
-      if row:find("^| `") then
-        found[#found + 1] = row
-      elseif row:find("^| %d") then
-        numbers[#numbers + 1] = row
-      end
+    for row in part:match("^(.-)\nSizes "):gmatch("| `[^\n]+") do
+      found[#found + 1] = row
+    end
+    for row in part:gmatch("\n(| %d[^\n]+)") do
+      numbers[#numbers + 1] = row
     end
     assert.same(want, found)
     assert.same(codes, numbers)
+  end)
+
+  it("that the README uses are all there are", function()
+    local part = support.read "README.md":match("\n## The command\n(.-)\n## ")
+    local known = { ["--"] = true, ["--version"] = true }
+    for _, verb in ipairs(verbs.list) do
+      for _, row in ipairs(verb.options) do
+        for word in row.words:gmatch("%S+") do
+          known[word] = true
+        end
+      end
+    end
+    local n = 0
+    for word in part:gmatch("[ `](%-%-?%l[%w-]*)%f[^%w.-]") do
+      assert.is_true(known[word], word)
+      n = n + 1
+    end
+    assert.is_true(n > 30, n)
   end)
 
   it("of wrong kinds end with 2", function()
