@@ -27,8 +27,15 @@ local function usage(format, ...)
 end
 
 local function current_folder()
-  local pipe <close> = assert(io.popen("pwd", "r"))
-  return (pipe:read("a"):gsub("\n$", ""))
+  local pipe <close>, why = io.popen("pwd", "r")
+  if not pipe then
+    error({ output = "the current folder: " .. why }, 0)
+  end
+  local here = pipe:read("a"):gsub("\n$", "")
+  if here:sub(1, 1) ~= "/" then
+    usage("the current folder cannot be told: give absolute paths")
+  end
+  return here
 end
 
 local function drives(list)
@@ -89,7 +96,11 @@ local function answers(cx, args)
   function cx.size(word, what)
     -- no signs: elsewhere +1GiB means more than there is
     local bytes = word and not word:find "^%s*[+-]" and size.parse(word)
-    if not bytes or bytes < 0 then
+    local number, unit = (word or ""):match("^%s*(%d+%.%d+)%s*(%a)")
+    if not bytes and unit and size.parse("1" .. unit) then
+      usage("%s: '%s' is no whole number of bytes: in the next smaller unit "
+        .. "about %d", what, word, math.floor(tonumber(number) * 1024))
+    elseif not bytes or bytes < 0 then
       usage("%s: a size as 40GiB, 512MiB or bytes expected, '%s' given", what,
         word or "nothing")
     end
@@ -98,35 +109,97 @@ local function answers(cx, args)
   function cx.wait(task)
     return progress.wait(task, cx.mode)
   end
+  -- What `start` starts, to its end; nil: a dry run that would change something.
+  function cx.attempt(start)
+    local ok, result = pcall(function()
+      local task = start()
+      return task and cx.wait(task)
+    end)
+    if not ok and cx.only_would(result) then
+      return nil
+    elseif not ok then
+      error(result, 0)
+    end
+    return result
+  end
+  function cx.only_would(err)
+    return args.dry_run and lvhd.is_error(err) and err.reason == "DRY_RUN"
+  end
   function cx.say(words)
     progress.clear(cx.mode)
     io.stderr:write("lvhd: ", words, "\n")
   end
-  function cx.moved(bytes)
-    progress.moved(bytes, cx.mode)
+  function cx.moved(bytes, total)
+    progress.moved(bytes, total, cx.mode)
   end
   function cx.fail(name, path, message)
     error({ name = name, path = path, op = args.verb, message = message }, 0)
   end
-  function cx.failed_items(err)
-    error({ items = err.items, first = err }, 0)
+  function cx.failed_items(items, first)
+    error({ items = items, first = first }, 0)
   end
   function cx.color()
     return not args.no_color and (os.getenv("NO_COLOR") or "") == ""
       and os.execute("[ -t 1 ]") == true
   end
-  function cx.columns()
-    return math.tointeger(tonumber(os.getenv("COLUMNS")))
+  -- What a file that may have holes takes on the volume.
+  function cx.used(info)
+    if info.type ~= "raw" and info.type ~= "fixed" then
+      return nil
+    end
+    local pipe <close> = io.popen("du -k -- '" .. info.path:gsub("'", "'\\''")
+      .. "' 2>&-", "r")
+    local kib = pipe and math.tointeger(tonumber(pipe:read("a"):match("^%d+")))
+    return kib and kib * 1024
   end
+  function cx.columns()
+    local told = math.tointeger(tonumber(os.getenv("COLUMNS")))
+    if told or os.execute("[ -t 1 ]") ~= true then
+      return told
+    end
+    local pipe <close> = io.popen("stty size </dev/tty 2>&-", "r")
+    return pipe and math.tointeger(tonumber(pipe:read("a"):match(" (%d+)")))
+  end
+  function cx.utf8()
+    for _, name in ipairs { "LC_ALL", "LC_CTYPE", "LANG" } do
+      local value = os.getenv(name) or ""
+      if value ~= "" then
+        return value:lower():find "utf%-?8" ~= nil
+      end
+    end
+    return false
+  end
+end
+
+-- The errors that a new file of the command's own may meet, by errno.
+local SAVING <const> = { [1] = "E_ACCESSDENIED", [2] = "E_PATH_NOT_FOUND",
+  [13] = "E_ACCESSDENIED", [20] = "E_PATH_NOT_FOUND", [28] = "E_DISK_FULL",
+  [30] = "E_ACCESSDENIED", [36] = "E_BUFFER_OVERFLOW", [122] = "E_DISK_FULL" }
+
+local function saving(cx)
   function cx.save(path, bytes)
     local there = io.open(path, "rb")
     if there then
       there:close()
       cx.fail("E_ALREADY_EXISTS", path, "the file exists")
     end
-    local file, why = io.open(path, "wb")
-    if not file or not file:write(bytes) or not file:close() then
-      error({ output = why or path }, 0)
+    local ok, why, number
+    local file <close>, no_file, errno = io.open(path, "wb")
+    if not file then
+      why, number = no_file, errno
+    else
+      file:setvbuf "no"
+      ok, why, number = file:write(bytes)
+      if ok then
+        ok, why, number = file:close()
+      end
+    end
+    if not ok then
+      if file then
+        os.remove(path)
+      end
+      cx.fail(SAVING[number] or "DISP_E_EXCEPTION", path,
+        (why:gsub("^.*: ", "")))
     end
   end
 end
@@ -137,17 +210,19 @@ local function context(args)
     mode = progress.mode(args.progress or "none", args.quiet) }
   cx.engine = lvhd.engine { drives = mapped, sync = args.sync,
     names = args.host_names and "host" or nil,
-    long_paths = args.long_paths or nil }
+    long_paths = args.long_paths or nil, dry_run = args.dry_run or nil }
   paths(cx, mapped)
   answers(cx, args)
+  saving(cx)
   return cx
 end
 
 -- ---- what came of it -----------------------------------------------------
 
-local function say_result(args, result, words)
+local function say_result(args, result, words, exit, err)
   if args.json then
-    words = json.encode { ok = true, verb = args.verb, result = result }
+    words = json.encode { ok = exit == exits.OK, verb = args.verb, exit = exit,
+      dry_run = args.dry_run or nil, result = result, error = err }
   end
   local ok, why = io.stdout:write(words and words .. "\n" or "")
   if ok then
@@ -158,22 +233,10 @@ local function say_result(args, result, words)
   end
 end
 
-local FIELDS <const> = { "name", "hresult", "message", "op", "path", "parent",
-  "errno", "errname", "syscall", "reason", "expected", "actual", "offset",
-  "layer", "others", "hint" }
-
-local function fields(err)
-  local out = {}
-  for _, name in ipairs(FIELDS) do
-    out[name] = err[name]
-  end
-  return out
-end
-
 local function say_failure(args, exit, words, err)
   if args.json then
     io.stdout:write(json.encode { ok = false, verb = args.verb, exit = exit,
-      error = err or { message = words } }, "\n")
+      dry_run = args.dry_run or nil, error = err or { message = words } }, "\n")
   end
   io.stderr:write("lvhd: ", words, "\n")
   return exit
@@ -184,26 +247,38 @@ local function say_items(args, err)
   local items, made = json.list {}, 0
   for i, item in ipairs(err.items) do
     local failed = lvhd.is_error(item)
-    items[i] = failed and { error = fields(item) } or item
-    made = made + (failed and 0 or 1)
-    if failed then
+    local would = failed and args.dry_run and item.reason == "DRY_RUN"
+    items[i] = would and { would = "create", path = item.path }
+      or failed and { error = say.fields(item) } or item
+    made = made + ((not failed or would) and 1 or 0)
+    if failed and not would then
       io.stderr:write("lvhd: ", say.error(item), "\n")
     end
   end
   local exit = exits.of(err.first.name)
   if args.json then
     io.stdout:write(json.encode { ok = false, verb = args.verb, exit = exit,
-      error = fields(err.first), items = items }, "\n")
+      dry_run = args.dry_run or nil, error = say.fields(err.first),
+      items = items }, "\n")
   end
-  io.stderr:write(("lvhd: made %d of %d\n"):format(made, #items))
+  io.stderr:write(("lvhd: %s %d of %d\n"):format(args.dry_run and "would make"
+    or "made", made, #items))
   return exit
+end
+
+-- What the library guesses of a number is wrong of a size with a unit.
+local function mend_hint(args, err)
+  if (err.reason or ""):find "^SIZE_" and args.size and args.size:find "%a" then
+    err.hint = nil
+  end
 end
 
 -- The exit code of whatever was raised.
 local function failure(args, err)
-  progress.clear(args.progress)
+  progress.clear(args.mode_of_progress)
   if lvhd.is_error(err) then
-    return say_failure(args, exits.of(err.name), say.error(err), fields(err))
+    mend_hint(args, err)
+    return say_failure(args, exits.of(err.name), say.error(err), say.fields(err))
   elseif type(err) ~= "table" then
     local text = tostring(err)
     if text:find("interrupted!", 1, true) then
@@ -246,11 +321,15 @@ function command.main(words)
   local exit
   local fine, err = pcall(function()
     local cx = context(args)
-    local result, text, code = run[args.verb](args, cx)
-    say_result(args, result, text)
+    args.mode_of_progress = cx.mode
+    local result, text, code, err = run[args.verb](args, cx)
     exit = code or exits.OK
+    say_result(args, result, text, exit, err)
     cx.engine:close()
   end)
+  if not fine and args.json and exit then
+    args.json = false -- there is no place any more to say it
+  end
   return fine and exit or failure(args, err)
 end
 

@@ -120,6 +120,9 @@ local M = {}
 ---are: with them, paths of these drives are understood wherever a path is
 ---@field poll? fun(object: table, seconds?: number) how a wait passes its
 ---time; cqueues.poll fits. Without it a wait blocks
+---@field dry_run? boolean nothing is changed (false): every call looks, and
+---refuses what it would refuse; where it would begin to make, change or remove
+---a file it raises E_ABORT (DRY_RUN). Where it succeeds, there was nothing to do
 
 ---@class lvhd.CreateOptions: lvhd.SharedOptions
 ---@field uuid? string 36 characters; default: random

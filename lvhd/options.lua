@@ -264,6 +264,7 @@ M.engine = with(with(with(shared, opening), search), {
   threads = { threads, "threads" },
   drives = { drives, "drives" },
   poll = { callable, "poll" },
+  dry_run = { boolean, "dry_run" },
   system = { system, "system" },
 })
 M.close = { cancel = { boolean, "cancel" } }

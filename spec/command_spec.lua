@@ -4,6 +4,7 @@
 -- ends with; its words against help, completion and man page; its exit codes
 -- against the table of errors.
 
+local command = require "spec.support.command"
 local exits = require "lvhd.command.exits"
 local handmade = require "spec.support.handmade"
 local json = require "lvhd.command.json"
@@ -15,48 +16,15 @@ local verbs = require "lvhd.command.verbs"
 
 local q = support.q
 local MiB <const> = 1 << 20
-local here = test.cwd()
-local build = os.getenv("LVHD_BUILD") or "build"
-local COMMAND = ("LUA_PATH=%s LUA_CPATH=%s TZ=UTC %s"):format(
-  q(here .. "/?.lua;" .. here .. "/?/init.lua;;"),
-  q(("%s/%s/?.so;;"):format(here, build)), q(here .. "/lvhd/bin/lvhd"))
+local COMMAND = command.COMMAND
+local cmd, fine, fails = command.cmd, command.fine, command.fails
 
 local dir
 
 before_each(function()
   dir = support.tmpdir()
+  command.at(dir)
 end)
-
----Runs "create x.vhd 4MiB" in the folder.
----@return integer exit, string out, string err
-local function cmd(words, more)
-  local out, err = dir .. "/.out", dir .. "/.err"
-  local _, _, code = os.execute(("cd %s && >.out && %s %s %s %s 2>%s"):format(q(dir),
-    (more or ""):find("=") and more or "", COMMAND, words
-    .. ((more or ""):find("^<") and more or ""),
-    words:find(">", 1, true) and "" or ">" .. q(out), q(err)))
-  local printed, said = support.read(out), support.read(err)
-  os.remove(out)
-  os.remove(err)
-  return code, printed, said
-end
-
----The same; it must end with 0.
-local function fine(words, more)
-  local code, out, err = cmd(words, more)
-  assert.equal("", err)
-  assert.equal(0, code, words)
-  return out
-end
-
----It must end with that code and say something of the kind.
-local function fails(code, words, pattern)
-  local got, out, err = cmd(words)
-  assert.equal(code, got, words .. ": " .. err)
-  assert.equal("", out)
-  assert.truthy(err:find(pattern), err)
-  return err
-end
 
 local function info(name)
   return lvhd.info(dir .. "/" .. name)
@@ -172,7 +140,7 @@ describe("the verbs that ask:", function()
     end
     -- what is free changes with the hour
     local whole = fine("info --json c1.vhd"):gsub('"free":%d+', '"free":0')
-    assert.equal('{"ok":true,"result":' .. json.encode(info "c1.vhd")
+    assert.equal('{"exit":0,"ok":true,"result":' .. json.encode(info "c1.vhd")
       :gsub('"free":%d+', '"free":0') .. ',"verb":"info"}\n', whole)
     assert.truthy(whole:find('"raw":"2e005c0067', 1, true)) -- bytes, in hex
   end)
@@ -294,9 +262,11 @@ describe("the verbs that change or copy:", function()
     assert.equal(16 * MiB, info("r.vhd").size)
     fine "relink c.vhd a.vhd --force"
     fine "repair r.vhd"
-    for _, words in ipairs { "compact r.vhd", "resize r.vhd 32MiB",
-      "relink c.vhd a.vhd", "repair r.vhd" } do
-      assert.truthy(fine(words .. " --dry-run"):find("^would "))
+    for words, pattern in pairs { ["compact r.vhd"] = "^nothing to do: ",
+      ["resize r.vhd 32MiB"] = "^would resize: .-, to 32 MiB\n$",
+      ["relink c.vhd a.vhd"] = "^would relink: .-\n  to: dynamic, 8 MiB",
+      ["repair r.vhd"] = "^nothing to do: dynamic" } do
+      assert.matches(pattern, fine(words .. " --dry-run"))
     end
     assert.equal(16 * MiB, info("r.vhd").size)
   end)
@@ -340,7 +310,7 @@ describe("progress", function()
     local code, out, err = cmd(
       "create f.vhd 64MiB --fixed --allocate zero --json --progress json")
     assert.equal(0, code)
-    assert.truthy(out:find('^{"ok":true,'))
+    assert.truthy(out:find('^{"exit":0,"ok":true,'))
     local last
     for line in err:gmatch("[^\n]+") do
       last = line
@@ -382,8 +352,14 @@ describe("map", function()
     local out = fine "map c.vhd --width 16"
     assert.truthy(out:find("1 |············████|", 1, true), out)
     assert.truthy(out:find("2 |████············|", 1, true), out)
-    assert.truthy(out:find("32 MiB +50 %% .-never written"), out)
+    assert.matches("reads as zeros: 32 MiB, 50 %% of the disk", out)
     assert.is_nil(out:find("\27", 1, true))
+    for line in out:gmatch("[^\n]+") do
+      assert.is_true(utf8.len(line) <= 80 or line:find("/", 1, true) ~= nil, line)
+    end
+    out = fine("map c.vhd --width 16", "LC_ALL=C")
+    assert.matches("1 |............####|", out, 1, true)
+    assert.is_nil(out:find("[\x80-\xFF]"))
   end)
 
   it("draws an SVG that says the same, and replaces none", function()
@@ -405,15 +381,33 @@ describe("map", function()
 end)
 
 describe("its words", function()
+  -- The words of a row, each as a whole: --parent is not in "--parents".
+  local function assert_words(row, text, where)
+    for word in row.words:gmatch("%S+") do
+      local pattern = "%f[%w-]" .. word:gsub("%-", "%%-") .. "%f[^%w-]"
+      assert.truthy(text:find(pattern), ("%s: %s"):format(where, word))
+    end
+  end
+
   it("are in the help of each verb, with two examples", function()
+    local help = {}
+    for _, one in ipairs(parser.new()._commands) do
+      help[one._name] = one:get_help() .. "\n"
+    end
+    assert.equal(help.merge, fine "help merge")
+    assert.equal(help.merge, fine "merge --help")
     for _, verb in ipairs(verbs.list) do
-      local out = fine("help " .. verb.name)
+      local out = help[verb.name]
       assert.equal(2, #verb.examples)
       for _, example in ipairs(verb.examples) do
         assert.truthy(out:find(example[1], 1, true), example[1])
       end
+      local options = out:match "\nOptions:\n(.*)\nExamples:"
       for _, row in ipairs(verb.options) do
-        assert.truthy(out:find(row.words:match("%-%-[%w-]+"), 1, true))
+        assert_words(row, options, "help " .. verb.name)
+      end
+      for _, row in ipairs(verb.arguments) do
+        assert.matches("\n   " .. row.name .. "%s", out)
       end
     end
   end)
@@ -434,13 +428,17 @@ describe("its words", function()
 
   it("are all in the man page and in the completion", function()
     local page, completion = parser.manual("1"), fine "completion bash"
+    local plain = page:gsub("\\%-", "-") .. ".S"
     for _, verb in ipairs(verbs.list) do
-      assert.truthy(page:find(".SS lvhd " .. verb.name .. " ", 1, true))
-      assert.truthy(completion:find(verb.name, 1, true))
+      local part = plain:match("%.SS lvhd " .. verb.name .. " (.-)\n%.S")
+      local opts = completion:match('cmd="' .. verb.name
+        .. '"%s*opts="$opts ([^"]*)"')
       for _, row in ipairs(verb.options) do
-        local word = row.words:match("%-%-[%w-]+")
-        assert.truthy(completion:find(word, 1, true), word)
-        assert.truthy(page:find(word:gsub("%-", "\\-"), 1, true), word)
+        assert_words(row, part, "man page, " .. verb.name)
+        assert_words(row, opts, "completion, " .. verb.name)
+      end
+      for _, row in ipairs(verb.arguments) do
+        assert.matches("\n.I " .. row.name .. "\n", part, 1, true)
       end
     end
     for _, class in ipairs(exits.classes) do
@@ -463,15 +461,32 @@ describe("its words", function()
       codes[i] = ("| %d | %s |"):format(class[1], class[2])
     end
     local found, numbers = {}, {}
-    for row in part:gmatch("|[^\n]+") do
-      if row:find("^| `") then
-        found[#found + 1] = row
-      elseif row:find("^| %d") then
-        numbers[#numbers + 1] = row
-      end
+    for row in part:match("^(.-)\nSizes "):gmatch("| `[^\n]+") do
+      found[#found + 1] = row
+    end
+    for row in part:gmatch("\n(| %d[^\n]+)") do
+      numbers[#numbers + 1] = row
     end
     assert.same(want, found)
     assert.same(codes, numbers)
+  end)
+
+  it("that the README uses are all there are", function()
+    local part = support.read "README.md":match("\n## The command\n(.-)\n## ")
+    local known = { ["--"] = true, ["--version"] = true }
+    for _, verb in ipairs(verbs.list) do
+      for _, row in ipairs(verb.options) do
+        for word in row.words:gmatch("%S+") do
+          known[word] = true
+        end
+      end
+    end
+    local n = 0
+    for word in part:gmatch("[ `](%-%-?%l[%w-]*)%f[^%w.-]") do
+      assert.is_true(known[word], word)
+      n = n + 1
+    end
+    assert.is_true(n > 30, n)
   end)
 
   it("of wrong kinds end with 2", function()

@@ -51,7 +51,8 @@ describe("lvhd.engine #tsan", function()
     it("of this version are all known", function()
       local engine <close> = lvhd.engine {
         threads = 2, sync = "data", base = folder, long_paths = true,
-        names = "host", preflight = false, poll = function() end,
+        names = "host", preflight = false, dry_run = true,
+        poll = function() end,
         parents = { "/golden", "base.vhd" }, max_depth = 1024,
         children_in = { "/vms", "more" },
       }
@@ -85,7 +86,7 @@ describe("lvhd.engine #tsan", function()
     it("of the wrong type are argument errors", function()
       for name, value in pairs {
         threads = "two", sync = 1, base = 7, long_paths = "yes",
-        names = true, preflight = 0, poll = {}, parents = 5,
+        names = true, preflight = 0, dry_run = 1, poll = {}, parents = 5,
         max_depth = "deep", children_in = true, drives = { "/a" },
       } do
         assert.matches(name, wrong_use(lvhd.engine, { [name] = value }), 1,

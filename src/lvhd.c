@@ -13,6 +13,7 @@
 #include "base/uuid.h"
 #include "base/winpath.h"
 #include "image/disk.h"
+#include "io/dry.h"
 #include "op/change.h"
 #include "op/check.h"
 #include "op/children.h"
@@ -162,7 +163,9 @@ int lvhd_engine_new(lvhd_engine **out, const struct lvhd_engine_options *opts,
     engine->opts = *opts;
   set_defaults(&engine->opts);
   code = copy_options(engine, err);
-  lv_env_init(&engine->env, engine->opts.system);
+  lv_sys_dry(&engine->dry);
+  lv_env_init(&engine->env,
+              engine->opts.dry_run ? &engine->dry : engine->opts.system);
   if (code == 0)
     code = map_drives(engine, err);
   if (code == 0)

@@ -221,7 +221,12 @@ struct lvhd_engine_options {
   const struct lvhd_drive *drives; /* Windows roots: with them paths of drives
                                    and shares are understood */
   size_t drive_count;
-  const void *system;           /* tests only: a struct lv_sys; or NULL */
+  bool dry_run;                 /* every verb looks, and refuses what it would;
+                                   where it would begin to change, make or
+                                   remove a file it fails with E_ABORT (DRY_RUN);
+                                   success: there was nothing to do */
+  const void *system;           /* tests only: a struct lv_sys; or NULL.  Not
+                                   used by a dry run */
 };
 
 /* Makes an engine; its threads start when there is work.  opts may be NULL.

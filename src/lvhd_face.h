@@ -19,6 +19,7 @@ struct lvhd_engine {
   char **children_in; /* children_in_count of them */
   struct lv_drives *drives;
   struct lvhd_engine_options opts;
+  struct lv_sys dry; /* the table of a dry run */
 };
 
 /* Ends a call: gives back code, and an error its verb and its path. */

@@ -7,6 +7,7 @@
 local exits = require "lvhd.command.exits"
 local json = require "lvhd.command.json"
 local map = require "lvhd.command.map"
+local progress = require "lvhd.command.progress"
 local say = require "lvhd.command.say"
 local lvhd = require "lvhd"
 
@@ -16,13 +17,14 @@ local PIECE <const> = 1 << 20
 
 function asking.info(args, cx)
   local info = cx.engine:info(cx.path(args.image))
-  return info, say.info(info)
+  return info, say.info(info, cx.used(info))
 end
 
 function asking.chain(args, cx)
   local infos = cx.engine:chain(cx.path(args.image), cx.opening(args))
   local err = infos[#infos].error
-  return json.list(infos), say.chain(infos), err and exits.of(err.name)
+  return json.list(infos), say.chain(infos), err and exits.of(err.name),
+    err and say.fields(err)
 end
 
 function asking.children(args, cx)
@@ -53,16 +55,26 @@ function asking.check(args, cx)
     end
   end
   return json.list(infos), table.concat(lines, "\n"),
-    errors > 0 and exits.DAMAGED
+    errors > 0 and exits.DAMAGED or nil, errors > 0
+    and { message = ("check has found %d errors"):format(errors) } or nil
+end
+
+-- Where the reading ends; to begin behind the end is a mistake.
+local function range(disk, path, args, cx)
+  local at, size = cx.size(args.offset, "--offset"), disk:size()
+  local length = args.length and cx.size(args.length, "--length") or size
+  if at >= size then
+    cx.fail("E_INVALIDARG", path, ("--offset: the disk has %d bytes, and "
+      .. "begins at 0: there is no byte %d"):format(size, at))
+  end
+  return at, length < size - at and at + length or size
 end
 
 function asking.read(args, cx)
-  local disk <close> = cx.engine:open(cx.path(args.image), cx.opening(args))
-  local at = cx.size(args.offset, "--offset")
-  local stop = disk:size()
-  if args.length then
-    stop = math.min(stop, at + cx.size(args.length, "--length"))
-  end
+  local path = cx.path(args.image)
+  local disk <close> = cx.engine:open(path, cx.opening(args))
+  local first, stop = range(disk, path, args, cx)
+  local at = first
   while at < stop do
     local bytes = disk:read(at, math.min(PIECE, stop - at))
     local ok, why = io.stdout:write(bytes)
@@ -70,7 +82,9 @@ function asking.read(args, cx)
       error({ output = "standard output: " .. why }, 0)
     end
     at = at + #bytes
+    cx.moved(at - first, stop - first)
   end
+  progress.clear(cx.mode)
 end
 
 function asking.version()

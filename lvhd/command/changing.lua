@@ -22,15 +22,21 @@ local function options(args, cx)
   return opts
 end
 
-local function done(word, info, cx)
-  return info, not cx.quiet and word .. ": " .. say.short(info) or nil
-end
-
--- What it is like now, in the place of doing it.
-local function only_look(word, path, args, cx, more)
-  local info = cx.engine:chain(path, cx.opening(args))[1]
-  return { would = word, disk = info }, ("would %s: %s%s"):format(word,
-    say.short(info), more or "")
+-- Runs `start`; in a dry run tells what would have been done instead. `more`
+-- gives what else there is to say then, for programs and for people.
+local function change(word, past, path, args, cx, start, more)
+  local info = cx.attempt(start)
+  if not args.dry_run then
+    return info, not cx.quiet and past .. ": " .. say.short(info) or nil
+  end
+  local would, words = {}, ""
+  if more then
+    would, words = more()
+  end
+  would.would = info and "nothing" or word
+  would.disk = would.disk or cx.engine:chain(path, cx.opening(args))[1]
+  return would, info and "nothing to do: " .. say.short(would.disk)
+    or ("would %s: %s%s"):format(word, say.short(would.disk), words)
 end
 
 -- What came is written as it comes: what stops it says how far it was.
@@ -59,16 +65,33 @@ local function input(disk, at, cx)
   return total
 end
 
+-- Bytes can be written there at all: said before any is read.
+local function inside(disk, at, path, cx)
+  if at >= disk:size() then
+    cx.fail("E_INVALIDARG", path, ("--offset: the disk has %d bytes, and "
+      .. "begins at 0: nothing can be written from byte %d on"):format(
+      disk:size(), at))
+  end
+end
+
 function changing.write(args, cx)
   local path = cx.path(args.image)
   local at = cx.size(args.offset, "--offset")
-  if args.dry_run then
-    return only_look("write into", path, args, cx, (", from byte %d on")
-      :format(at))
-  end
   local opts = options(args, cx)
   opts.write, opts.sync = true, args.sync
+  if args.dry_run then
+    return change("write", "written", path, args, cx, function()
+      do
+        local disk <close> = cx.engine:open(path, opts)
+        inside(disk, at, path, cx)
+      end
+      return nil
+    end, function()
+      return { offset = at }, (", from byte %d on"):format(at)
+    end)
+  end
   local disk <close> = cx.engine:open(path, opts)
+  inside(disk, at, path, cx)
   local total = input(disk, at, cx)
   disk:flush()
   return { path = path, offset = at, bytes = total }, not cx.quiet
@@ -81,56 +104,51 @@ function changing.merge(args, cx)
   opts.into = args.into and cx.path(args.into)
   opts.delete = args.delete
   opts.children = #args.child_of > 0 and cx.paths(args.child_of) or nil
-  if args.dry_run then
-    local infos = cx.engine:chain(child, cx.opening(args))
-    local into = infos[2] and say.short(infos[2]) or "no parent"
-    return { would = "merge", chain = infos },
-      ("would merge: %s\n  into: %s"):format(say.short(infos[1]),
-      opts.into and plain(opts.into) or into)
-  end
-  return done("merged into", cx.wait(cx.engine:merge(child, opts)), cx)
+  return change("merge", "merged into", child, args, cx, function()
+    return cx.engine:merge(child, opts)
+  end, function()
+    local chain = cx.engine:chain(child, cx.opening(args))
+    return { disk = chain[1], chain = chain }, "\n  into: "
+      .. (opts.into and plain(opts.into) or say.short(chain[2]))
+  end)
 end
 
 function changing.compact(args, cx)
   local path = cx.path(args.image)
-  if args.dry_run then
-    return only_look("compact", path, args, cx)
-  end
-  local opts = options(args, cx)
-  return done("compacted", cx.wait(cx.engine:compact(path, opts)), cx)
+  return change("compact", "compacted", path, args, cx, function()
+    return cx.engine:compact(path, options(args, cx))
+  end)
 end
 
 function changing.resize(args, cx)
   local path, bytes = cx.path(args.image), cx.size(args.size, "size")
-  if args.dry_run then
-    return only_look("resize", path, args, cx, ", to " .. text.size(bytes))
-  end
-  return done("resized", cx.wait(cx.engine:resize(path, bytes,
-    options(args, cx))), cx)
+  return change("resize", "resized", path, args, cx, function()
+    return cx.engine:resize(path, bytes, options(args, cx))
+  end, function()
+    return { size = bytes }, ", to " .. text.size(bytes)
+  end)
 end
 
 function changing.relink(args, cx)
   local child, parent = cx.path(args.child), cx.path(args.parent)
-  if args.dry_run then
-    return only_look("relink", child, args, cx, "\n  to: "
-      .. say.short(cx.engine:info(parent)))
-  end
-  return done("relinked", cx.wait(cx.engine:relink(child, parent,
-    options(args, cx))), cx)
+  return change("relink", "relinked", child, args, cx, function()
+    return cx.engine:relink(child, parent, options(args, cx))
+  end, function()
+    local info = cx.engine:info(parent)
+    return { parent = info }, "\n  to: " .. say.short(info)
+  end)
 end
 
 function changing.repair(args, cx)
   local path = cx.path(args.image)
-  if not args.dry_run then
-    return done("repaired", cx.wait(cx.engine:repair(path,
-      options(args, cx))), cx)
-  end
-  local info = cx.wait(cx.engine:check(path))
-  info = info[1] or info
-  local lines = say.findings(info.findings)
-  return { would = "repair", disk = info }, ("would repair: %s\n%s"):format(
-    say.short(info), #lines == 0 and "  nothing wrong"
-    or "  " .. table.concat(lines, "\n  "))
+  return change("repair", "repaired", path, args, cx, function()
+    return cx.engine:repair(path, options(args, cx))
+  end, function()
+    local info = cx.wait(cx.engine:check(path))[1]
+    local lines = say.findings(info.findings)
+    return { disk = info }, #lines > 0 and "\n  "
+      .. table.concat(lines, "\n  ") or ""
+  end)
 end
 
 return changing

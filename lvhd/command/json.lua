@@ -3,27 +3,16 @@
 -- JSON, one way: values of Lua as one line of text. What is no UTF-8 becomes
 -- U+FFFD, as JSON has nothing else for it; fields named `raw` are bytes, in hex.
 
+local plain = require "lvhd.command.text"
+
 local json = {}
 
 local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n",
   ["\r"] = "\\r", ["\t"] = "\\t" }
 
-local function valid(text)
-  local out, at = {}, 1
-  while true do
-    local ok, bad = utf8.len(text, at)
-    if ok then
-      out[#out + 1] = text:sub(at)
-      return table.concat(out)
-    end
-    out[#out + 1] = text:sub(at, bad - 1) .. "\u{FFFD}"
-    at = bad + 1
-  end
-end
-
 local function quoted(text)
   if not utf8.len(text) then
-    text = valid(text)
+    text = plain.utf8(text)
   end
   return '"' .. text:gsub('[%c"\\\127]', function(c)
     return escapes[c] or ("\\u%04x"):format(c:byte())
@@ -33,7 +22,7 @@ end
 -- An empty list is a list: json.list marks it, or its name tells.
 local LIST = {}
 local LISTS <const> = { findings = true, locators = true, others = true,
-  layers = true, items = true }
+  layers = true, items = true, images = true, chain = true }
 ---The table as a list, even when it is empty.
 function json.list(t)
   return setmetatable(t, LIST)

@@ -23,7 +23,7 @@ end
 
 local function done(info, cx)
   return info, not cx.quiet and (info.created == false and "is there: "
-    or "made: ") .. say.short(info) or nil
+    or "made: ") .. say.short(info, cx.used(info)) or nil
 end
 
 -- The names that a pattern with one %d, or %03d, stands for.
@@ -48,28 +48,46 @@ local function numbered(args, cx)
   return images
 end
 
+-- What a dry run of many has found, image by image.
+local function would_many(cx, parent, images, items)
+  local free, first = json.list {}, nil
+  for i, item in ipairs(items) do
+    if cx.only_would(item) then
+      free[#free + 1] = images[i]
+    elseif lvhd.is_error(item) then
+      first = first or item
+    end
+  end
+  if first then
+    return cx.failed_items(items, first)
+  end
+  local info = cx.engine:info(parent)
+  return { would = #free > 0 and "create" or "nothing", parent = info,
+    images = free }, #free == 0
+    and ("nothing to do: %d children are there"):format(#items)
+    or ("would make: %d children of %s%s\n  from %s\n  to   %s"):format(#free,
+    say.short(info), #free < #items and (", beside %d that are there"):format(
+    #items - #free) or "", plain(free[1]), plain(free[#free]))
+end
+
 local function many(args, cx)
   if not args.parent then
     cx.usage("--children needs --parent")
   end
   local images, parent = numbered(args, cx), cx.path(args.parent)
-  if args.dry_run then
-    local info = cx.engine:info(parent)
-    return { images = images, parent = info },
-      ("would make %d children of %s\n  from %s\n  to   %s"):format(#images,
-      say.short(info), plain(images[1]), plain(images[#images]))
-  end
   local ok, result = pcall(function()
     return cx.wait(cx.engine:create_children(images, parent,
       options(args, cx)))
   end)
-  if ok then
-    return json.list(result), not cx.quiet
-      and ("made: %d children of %s"):format(#result, plain(parent)) or nil
-  elseif not lvhd.is_error(result) or not result.items then
+  if not ok and (not lvhd.is_error(result) or not result.items) then
     error(result, 0)
+  elseif args.dry_run then
+    return would_many(cx, parent, images, ok and result or result.items)
+  elseif not ok then
+    return cx.failed_items(result.items, result)
   end
-  return cx.failed_items(result)
+  return json.list(result), not cx.quiet
+    and ("made: %d children of %s"):format(#result, plain(parent)) or nil
 end
 
 local function create_one(args, cx)
@@ -106,45 +124,47 @@ local function check_create(args, cx)
   end
 end
 
--- Nothing has that name yet; raises what the creation would.
-local function must_be_free(cx, image, keep)
-  local found, err = pcall(cx.engine.info, cx.engine, image)
-  if found or err.name ~= "E_PATH_NOT_FOUND" then
-    if not keep then
-      cx.fail("E_ALREADY_EXISTS", image, "the file exists")
-    end
-  end
+-- A dry run that found the disk there, as it would be kept.
+local function nothing(info)
+  return { would = "nothing", disk = info }, "nothing to do: is there: "
+    .. say.short(info)
 end
 
 function making.create(args, cx)
+  check_create(args, cx)
   if args.children then
     return many(args, cx)
   end
-  check_create(args, cx)
+  local info = cx.attempt(function()
+    return create_one(args, cx)
+  end)
   if not args.dry_run then
-    return done(cx.wait(create_one(args, cx)), cx)
+    return done(info, cx)
+  elseif info then
+    return nothing(info)
   end
   local image = cx.path(args.image)
-  must_be_free(cx, image, args.keep)
   local kind = args.parent and "differencing" or args.fixed and "fixed"
     or "dynamic"
   local bytes = args.parent and cx.engine:info(cx.path(args.parent)).size
     or cx.size(args.size, "size")
-  return { path = image, type = kind, size = bytes },
+  return { would = "create", path = image, type = kind, size = bytes },
     ("would make: %s, %s: %s"):format(kind, text.size(bytes), plain(image))
 end
 
 local function convert(args, cx, source, opts)
   local dest = cx.path(args.dest)
+  local info = cx.attempt(function()
+    return cx.engine:convert(source, dest, opts)
+  end)
   if not args.dry_run then
-    return done(cx.wait(cx.engine:convert(source, dest, opts)), cx)
+    return done(info, cx)
   end
-  must_be_free(cx, dest)
   local what = opts.from == "raw" and plain(source)
     or say.short(cx.engine:chain(source, cx.opening(args))[1])
-  return { source = source, dest = dest, to = opts.to or "dynamic" },
-    ("would make: %s: %s\n  of: %s"):format(opts.to or "dynamic", plain(dest),
-    what)
+  return { would = "convert", source = source, path = dest,
+    type = opts.to or "dynamic" }, ("would make: %s: %s\n  of: %s"):format(
+    opts.to or "dynamic", plain(dest), what)
 end
 
 function making.convert(args, cx)

@@ -9,7 +9,9 @@ local text = require "lvhd.command.text"
 local map = {}
 
 local plain = text.plain
-local SHADES <const> = { "░", "▒", "▓", "█" }
+-- Nothing, then up to a quarter, a half, three quarters, more.
+local SHADES <const> = { [0] = "·", "░", "▒", "▓", "█" }
+local ASCII <const> = { [0] = ".", "-", "=", "%", "#" } -- without UTF-8
 local TERMINAL <const> = { 36, 33, 35, 32, 34, 31 } -- colours of the layers
 local COLORS <const> = { "#0b7285", "#e67700", "#862e9c", "#2b8a3e",
   "#1864ab", "#c92a2a" }
@@ -78,6 +80,8 @@ local function share(part, whole)
   local percent = whole > 0 and part / whole * 100 or 0
   if part > 0 and percent < 0.1 then
     return "< 0.1 %"
+  elseif part < whole and percent > 99.9 then
+    return "> 99.9 %"
   end
   return (percent == math.floor(percent) and "%.0f %%" or "%.1f %%")
     :format(percent)
@@ -87,8 +91,8 @@ local function pieces(layer)
   if layer.runs == 0 then
     return "none"
   end
-  return ("%d, %s on average"):format(layer.runs,
-    text.size(layer.bytes // layer.runs))
+  return (layer.runs == 1 and "%d of %s" or "%d, about %s each"):format(
+    layer.runs, text.size(layer.bytes // layer.runs))
 end
 
 local function blocks(layer)
@@ -98,20 +102,17 @@ end
 
 -- ---- the terminal --------------------------------------------------------
 
-local function field(part)
-  if part <= 0 then
-    return "·"
-  end
-  return SHADES[math.min(4, math.floor(part * 4) + 1)]
+local function shade(part)
+  return part <= 0 and 0 or math.min(4, math.floor(part * 4) + 1)
 end
 
-local function picture_row(layer, i, color)
+local function picture_row(layer, i, how)
   local cells = {}
   for c, part in ipairs(layer.fields) do
-    cells[c] = field(part)
+    cells[c] = how.shades[shade(part)]
   end
   local row = table.concat(cells)
-  if color then
+  if how.color then
     row = ("\27[%dm%s\27[0m"):format(TERMINAL[(i - 1) % #TERMINAL + 1], row)
   end
   return ("%3d |%s|"):format(i, row)
@@ -122,47 +123,75 @@ local function scale(size, columns)
   return "     0" .. (" "):rep(math.max(1, columns - 1 - #right)) .. right
 end
 
+local function unwritten(counted)
+  return ("Never written, reads as zeros: %s, %s of the disk."):format(
+    text.size(counted.unwritten), share(counted.unwritten, counted.size))
+end
+
 local function totals(counted)
-  local rows = { { "LAYER", "READ FROM IT", "OF THE DISK", "IN PIECES",
-    "BLOCKS USED", "FILE", "PATH" } }
+  local rows = { { "LAYER", "READ FROM IT", "OF DISK", "PIECES",
+    "BLOCKS USED", "FILE" } }
   for i, layer in ipairs(counted.layers) do
     rows[#rows + 1] = { tostring(i), text.size(layer.bytes),
       share(layer.bytes, counted.size), pieces(layer), blocks(layer),
-      text.size(layer.file_size), plain(layer.path) }
+      text.size(layer.file_size) }
   end
-  rows[#rows + 1] = { "-", text.size(counted.unwritten),
-    share(counted.unwritten, counted.size), "", "", "",
-    "(never written: reads as zeros)" }
-  return text.columns(rows, { true, true, true })
+  return text.columns(rows, { true, true, true }) .. "\n" .. unwritten(counted)
+end
+
+local function heading(counted)
+  local n = #counted.layers
+  return ("Who holds what of a disk of %s, %s\nFrom left to right the disk, a "
+    .. "column is %s of it.%s"):format(text.size(counted.size), n > 1
+    and ("in a chain of %d files, leaf on top"):format(n) or "in one file",
+    text.size(math.max(1, counted.size // #counted.layers[1].fields)), n > 1
+    and "\nA reader takes each part from the topmost file that has it." or "")
 end
 
 ---@param counted table of map.count
----@param color boolean
+---@param how { color: boolean, utf8: boolean }
 ---@return string
-function map.terminal(counted, color)
-  local lines = { ("%s disk, %d layers, the leaf on top; a column is %s of it")
-    :format(text.size(counted.size), #counted.layers,
-    text.size(math.max(1, counted.size // #counted.layers[1].fields))) }
+function map.terminal(counted, how)
+  how.shades = how.utf8 and SHADES or ASCII
+  local lines = { heading(counted), "" }
   for i, layer in ipairs(counted.layers) do
-    lines[#lines + 1] = picture_row(layer, i, color)
+    lines[#lines + 1] = picture_row(layer, i, how)
   end
   lines[#lines + 1] = scale(counted.size, #counted.layers[1].fields)
-  lines[#lines + 1] = "     of each column is read from that file: · nothing, "
-    .. "░ up to 1/4, ▒ 1/2, ▓ 3/4,\n     █ more"
+  lines[#lines + 1] = ("     Of a column is read from that file: %s nothing, "
+    .. "%s up to 1/4, %s 1/2,\n     %s 3/4, %s more"):format(how.shades[0],
+    table.unpack(how.shades))
   lines[#lines + 1] = ""
   lines[#lines + 1] = totals(counted)
+  lines[#lines + 1] = ""
+  for i, layer in ipairs(counted.layers) do
+    lines[#lines + 1] = ("%5d  %s, %s"):format(i, layer.type,
+      plain(layer.path))
+  end
   return table.concat(lines, "\n")
 end
 
 -- ---- SVG -----------------------------------------------------------------
 
-local LEFT <const>, TOP <const>, ROW <const>, GAP <const> = 24, 84, 30, 34
-local WIDE <const> = 960
+local LEFT <const>, TOP <const>, ROW <const>, GAP <const> = 24, 102, 30, 52
+local WIDE <const>, NAME <const> = 960, 70
 
 local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;",
   ['"'] = "&quot;" }
 local function xml(s)
-  return (plain(s):gsub('[&<>"]', entities))
+  return (text.utf8(plain(s)):gsub('[&<>"]', entities)
+    :gsub("\xEF\xBF[\xBE\xBF]", "\u{FFFD}")) -- no XML has these
+end
+
+-- A name that leaves room for the rest of its line.
+local function short(path)
+  local name = text.utf8(plain(path:match("[^/]*$")))
+  local n = utf8.len(name)
+  if n <= NAME then
+    return name
+  end
+  return name:sub(1, utf8.offset(name, NAME - 20) - 1) .. "..."
+    .. name:sub(utf8.offset(name, -17))
 end
 
 local function label(out, x, y, words, size, fill, anchor)
@@ -197,16 +226,20 @@ local function one_layer(out, counted, i)
   local color = COLORS[(i - 1) % #COLORS + 1]
   local role = i == 1 and (#counted.layers > 1 and "leaf" or "the disk")
     or i == #counted.layers and "root" or "parent of the one above"
-  label(out, LEFT, y - 6, ("%d  %s (%s, %s), %s"):format(i,
-    layer.path:match("[^/]*$"), layer.type, role,
-    text.size(layer.file_size)), 14, "#212529")
-  label(out, LEFT + WIDE, y - 6, ("%s read from it, %s of the disk; "
-    .. "pieces: %s%s"):format(text.size(layer.bytes), share(layer.bytes,
-    counted.size), pieces(layer), layer.blocks and "; blocks: "
-    .. blocks(layer) or ""), 12, "#495057", "end")
+  out "<g>"
+  out(("<title>%s</title>"):format(xml(layer.path)))
+  label(out, LEFT, y - 24, ("%d  %s (%s, %s), file of %s"):format(i,
+    short(layer.path), layer.type, role, text.size(layer.file_size)), 14,
+    "#212529")
+  label(out, LEFT, y - 7, ("%s read from it, %s of the disk; pieces: %s%s")
+    :format(text.size(layer.bytes), share(layer.bytes, counted.size),
+    pieces(layer), layer.blocks and ("; blocks used: %s, %s"):format(
+    blocks(layer), share(layer.blocks_used, layer.blocks)) or ""), 12,
+    "#495057")
   out(('<rect x="%d" y="%d" width="%d" height="%d" fill="#f8f9fa"'
     .. ' stroke="#ced4da"/>'):format(LEFT, y, WIDE, ROW))
   row_fields(out, layer, y, color)
+  out "</g>"
 end
 
 local function axis(out, counted, y)
@@ -225,7 +258,7 @@ local function legend(out, counted, y)
   label(out, x, y + 12, "Of a column of " .. text.size(math.max(1,
     counted.size // #counted.layers[1].fields)) .. ":", 12, "#212529")
   x = x + 165
-  for _, step in ipairs { { 0, "nothing" }, { 0.25, "a quarter" },
+  for _, step in ipairs { { 0, "nothing" }, { 0.18, "a little" },
     { 0.5, "half" }, { 1, "all is read from that file" } } do
     out(('<rect x="%d" y="%d" width="28" height="16" fill="%s"'
       .. ' stroke="#ced4da"/>'):format(x, y, "#f8f9fa"))
@@ -251,7 +284,7 @@ function map.svg(counted)
   out(('<rect width="%d" height="%d" fill="#ffffff"/>'):format(WIDE + 2 * LEFT,
     height))
   label(out, LEFT, 30, ("Who holds what of %s (%s)"):format(
-    counted.layers[1].path:match("[^/]*$"), text.size(counted.size)), 18,
+    short(counted.layers[1].path), text.size(counted.size)), 18,
     "#212529")
   label(out, LEFT, 50, #counted.layers == 1
     and "The row is the disk from its first byte to its last."
@@ -263,9 +296,7 @@ function map.svg(counted)
   end
   axis(out, counted, rows - GAP + 4)
   legend(out, counted, rows + 16)
-  label(out, LEFT, rows + 64, ("Never written, reads as zeros: %s, %s of the "
-    .. "disk."):format(text.size(counted.unwritten), share(counted.unwritten,
-    counted.size)), 12, "#212529")
+  label(out, LEFT, rows + 64, unwritten(counted), 12, "#212529")
   out "</svg>"
   return table.concat(lines, "\n") .. "\n"
 end
@@ -298,15 +329,21 @@ end
 
 ---The verb `map`.
 function map.run(args, cx)
+  if args.svg == "-" and args.json then
+    cx.usage("--svg - and --json: both would go to standard output")
+  end
   local disk <close> = cx.engine:open(cx.path(args.image), cx.opening(args))
   local columns = columns_of(args, cx)
   local counted = map.count(disk, math.max(1, math.min(columns,
     disk:size() // 512)))
-  if args.svg then
+  if args.svg == "-" then
+    return nil, (map.svg(counted):gsub("\n$", ""))
+  elseif args.svg then
     cx.save(cx.host(cx.path(args.svg)), map.svg(counted))
     return result(counted), "made: " .. plain(args.svg)
   end
-  return result(counted), map.terminal(counted, cx.color(args))
+  return result(counted), map.terminal(counted, { color = cx.color(),
+    utf8 = cx.utf8() })
 end
 
 return map

@@ -8,6 +8,7 @@ if not found then
   error("the command needs argparse (Debian: lua-argparse)", 0)
 end
 local exits = require "lvhd.command.exits"
+local shapes = require "lvhd.command.shapes"
 local verbs = require "lvhd.command.verbs"
 
 local M = {}
@@ -122,6 +123,18 @@ local function man_verb(out, verb)
   end
 end
 
+local function man_json(out)
+  out ".SH JSON"
+  out(roff "With --json one line goes to standard output: ok is whether it "
+    .. roff "ended with 0; a dry run's would is what would be done, or "
+    .. roff "nothing. The result, by verb:")
+  for _, list in ipairs { shapes.results, shapes.others } do
+    for _, row in ipairs(list) do
+      out(".TP\n.B " .. roff(row[1]) .. "\n" .. roff(row[2]))
+    end
+  end
+end
+
 ---The man page, as troff.
 ---@param version string
 ---@return string
@@ -141,6 +154,7 @@ function M.manual(version)
   for _, class in ipairs(exits.classes) do
     out((".TP\n.B %d\n%s"):format(class[1], roff(class[2])))
   end
+  man_json(out)
   out ".SH ENVIRONMENT\n.TP\n.B SOURCE_DATE_EPOCH"
   out(roff "seconds since 1970 that new disks record as their time: the same "
     .. roff "input gives the same bytes, but for the identifier")

@@ -93,14 +93,49 @@ function progress.wait(task, mode)
   return result
 end
 
-local told = 0
----How far a verb is that is no task: bytes so far.
-function progress.moved(bytes, mode)
+-- Of a verb that is no task. There is no clock here with parts of a second but
+-- that of the work that was done.
+local began, second, worked
+
+local function moved_bar(bytes, total, seconds)
+  local parts = {}
+  if total then
+    local full = bytes * WIDTH // math.max(total, 1)
+    parts[1] = ("[%s%s] %3d %%"):format(("#"):rep(full),
+      ("-"):rep(WIDTH - full), bytes * 100 // math.max(total, 1))
+  end
+  parts[#parts + 1] = text.size(bytes) .. (total and " of "
+    .. text.size(total) or "")
+  if seconds >= 2 then
+    parts[#parts + 1] = text.size(bytes // seconds) .. "/s"
+  end
+  if seconds >= 2 and total and bytes > 0 then
+    parts[#parts + 1] = duration((total - bytes) * seconds / bytes) .. " left"
+  end
+  return table.concat(parts, "  ")
+end
+
+---How far a verb is that is no task: bytes so far; with a total, its last call
+---has that many.
+---@param bytes integer
+---@param total integer?
+---@param mode "bar"|"json"|"none"
+function progress.moved(bytes, total, mode)
+  if mode == "none" then
+    return
+  end
+  began = began or os.time()
+  local now, clock = os.time(), os.clock()
+  if bytes ~= total and second == now and clock - worked < EVERY then
+    return
+  end
+  second, worked = now, clock
   if mode == "json" then
-    io.stderr:write(json.encode { progress = { bytes = bytes } }, "\n")
-  elseif mode == "bar" and os.clock() - told > EVERY / 10 then
-    told = os.clock()
-    io.stderr:write("\r", text.size(bytes), "\27[K")
+    io.stderr:write(json.encode { progress = { bytes = bytes,
+      bytes_total = total, seconds = now - began,
+      percent = total and bytes * 100 // math.max(total, 1) } }, "\n")
+  else
+    io.stderr:write("\r", moved_bar(bytes, total, now - began), "\27[K")
   end
 end
 

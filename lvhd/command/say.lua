@@ -54,13 +54,15 @@ end
 
 ---An info, a fact a line.
 ---@param info lvhd.Info
+---@param used integer? bytes that a file with holes takes on the volume
 ---@return string
-function say.info(info)
+function say.info(info, used)
   local rows = {
     { "path", plain(info.path) },
     { "type", info.type },
     { "size", size(info.size) },
     { "file", size(info.file_size) },
+    used and { "on volume", size(used) } or nil,
   }
   rows_of_blocks(rows, info)
   if info.uuid then
@@ -115,6 +117,21 @@ local CURES <const> = {
   { 'round = "(.-)"', "--round %1" }, { 'parent = "%.%.%."', "--parent FILE" },
 }
 
+local FIELDS <const> = { "name", "hresult", "message", "op", "path", "parent",
+  "errno", "errname", "syscall", "reason", "expected", "actual", "offset",
+  "layer", "others", "hint" }
+
+---What JSON says of an error.
+---@param err lvhd.Error
+---@return table
+function say.fields(err)
+  local out = {}
+  for _, name in ipairs(FIELDS) do
+    out[name] = err[name]
+  end
+  return out
+end
+
 ---An error in one line, with what cures it; its hint is changed to that.
 ---@param err lvhd.Error
 ---@return string
@@ -127,12 +144,14 @@ function say.error(err)
   return tostring(err)
 end
 
----A short line about a disk: "dynamic, 40 GiB, 12 KiB in the file: PATH".
+---A short line about a disk: "dynamic, 40 GiB, file of 12 KiB: PATH".
 ---@param info lvhd.Info
+---@param used integer? bytes that a file with holes takes on the volume
 ---@return string
-function say.short(info)
-  return ("%s, %s, file of %s: %s"):format(info.type, text.size(info.size),
-    text.size(info.file_size), plain(info.path))
+function say.short(info, used)
+  return ("%s, %s, file of %s%s: %s"):format(info.type, text.size(info.size),
+    text.size(info.file_size), used and (", %s on the volume"):format(
+    text.size(used)) or "", plain(info.path))
 end
 
 return say

@@ -40,6 +40,22 @@ function text.plain(s)
   end))
 end
 
+---Valid UTF-8: what is none becomes U+FFFD.
+---@param s string
+---@return string
+function text.utf8(s)
+  local out, at = {}, 1
+  while true do
+    local ok, bad = utf8.len(s, at)
+    if ok then
+      out[#out + 1] = s:sub(at)
+      return table.concat(out)
+    end
+    out[#out + 1] = s:sub(at, bad - 1) .. "\u{FFFD}"
+    at = bad + 1
+  end
+end
+
 local function width(s)
   return utf8.len(s) or #s
 end

@@ -148,8 +148,8 @@ verbs.list = {
     text = "a picture of who holds what in a chain",
     arguments = { argument("image", "the leaf") },
     options = { parents, drive, json,
-      option("--svg", "write the picture into this file; never replaces one",
-        { value = "FILE" }),
+      option("--svg", "write the picture into this file, which must not exist; "
+        .. "- is standard output", { value = "FILE" }),
       option("--width", "columns of the picture", { value = "N" }),
       option("--no-color", "no colours, as with NO_COLOR set or without a "
         .. "terminal", { flag = true }),

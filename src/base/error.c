@@ -226,6 +226,7 @@ static const struct errno_row {
   {EMFILE,       ANY,   LVHD_VM_E_OUT_OF_RESOURCE, LV_R_NONE},
   {ENFILE,       ANY,   LVHD_VM_E_OUT_OF_RESOURCE, LV_R_NONE},
   {ENOMEM,       ANY,   LVHD_E_OUTOFMEMORY,        LV_R_NONE},
+  {ECANCELED,    ANY,   LVHD_E_ABORT,              LV_R_DRY_RUN}, /* io/dry.c */
 };
 
 enum lv_reason lv_refuse(struct lvhd_finding *bad, enum lv_reason reason,

@@ -179,6 +179,7 @@ static void read_options(lua_State *L, struct lvhd_engine_options *opts) {
   lua_getfield(L, 1, "system");
   opts->system = lua_islightuserdata(L, -1) ? lua_touserdata(L, -1) : NULL;
   lua_pop(L, 4);
+  opts->dry_run = l_choice(L, 1, "dry_run") == LVHD_YES;
   opts->long_paths = l_choice(L, 1, "long_paths");
   opts->host_names = l_choice(L, 1, "host_names");
   opts->preflight = l_choice(L, 1, "preflight");
