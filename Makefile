@@ -385,12 +385,13 @@ sanitized-run: $(TEST_BUILD) $(TSANS) $(B)/bin/$(LUA)
 
 # Slow: make valgrind-units takes the unit tests alone, make valgrind
 # SPECS=spec/task_spec.lua CTESTS= the part that is named.  Left out: test_read
-# asks for openat2, which the valgrind of Debian 12 does not know.
+# asks for openat2, which the valgrind of Debian 12 does not know; test_alloc and
+# test_hostile would take an hour, make asan has them.
 .PHONY: valgrind valgrind-run valgrind-units valgrind-units-run
 VALGRIND = valgrind -q --leak-check=full --error-exitcode=9
 UNDER_VALGRIND = LVHD_SANITIZER=valgrind LVHD_UNDER="$(VALGRIND)" $(RUN_TESTS) \
   $(filter-out $(VALGRIND_NOT:%=$(B)/spec/%),$(CTESTS))
-VALGRIND_NOT = test_read
+VALGRIND_NOT = test_read test_alloc test_hostile
 valgrind valgrind-units:
 	@sh spec/support/deps.sh test
 	@sh spec/support/deps.sh valgrind
