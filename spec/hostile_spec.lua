@@ -38,6 +38,7 @@ describe("hostile bytes", function()
       local ok, output = support.sh(build .. "/spec/test_hostile long")
       assert.is_true(ok, output)
       assert.truthy(output:find("%d+ passed, 0 failed"), output)
+      print(output) -- for spec/RELIABILITY.md
       local fields = math.tointeger(tonumber(output:match(
         "fields: (%d+) images")))
       assert.is_true(fields >= 2000000, output)
@@ -54,6 +55,7 @@ describe("hostile bytes", function()
     assert.is_true(ok, output)
     assert.truthy(output:find("%d+ passed, 0 failed"), output)
     assert.is_nil(output:find("runtime error", 1, true), output)
+    print(output)
   end)
 
   -- A BAT of 16 GiB that is a hole: all its entries are 0, and name the

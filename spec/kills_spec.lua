@@ -207,7 +207,7 @@ local function crowd(lane)
   for i = 1, times(lane) do
     local prefix = ("lane%d-%d-"):format(lane.number, lane.kills)
     local was, status = killed(lane, function()
-      make_disks(lane.dir, prefix, lane.way, SEED + 1000 * lane.number
+      make_disks(lane.dir, prefix, lane.way, lane.seed + 1000 * lane.number
         + lane.kills + i)
     end, lane.random.below(30000) / 1e6)
     if not was then
@@ -341,7 +341,7 @@ local function start_lane(o, number)
     local lane = { number = number, dir = o.dir, reports = o.reports,
       references = o.references, way = o.way, slow = o.slow,
       quota = (o.kills + LANES - 1) // LANES, kills = 0, files = 0, temporaries = 0,
-      random = vhdwrite.random(SEED + 77 * number + o.kills) }
+      seed = o.seed, random = vhdwrite.random(o.seed + 77 * number) }
     local ok, err = pcall(run, lane)
     support.write(("%s/lane%d"):format(o.reports, number), ok
       and ("%d %d %d"):format(lane.kills, lane.files, lane.temporaries)
@@ -363,11 +363,11 @@ local function left_in(o)
   return temporaries
 end
 
--- So many kills by eight lanes: gives kills, files that were judged, temporary
--- names that were left.
-local function kills(count, way, slow)
+-- So many kills by eight lanes, not those of another piece: gives kills, files
+-- that were judged, temporary names that were left.
+local function kills(count, way, slow, piece)
   local o = { dir = support.tmpdir(), reports = support.tmpdir(), way = way,
-    kills = count, slow = slow }
+    kills = count, slow = slow, seed = SEED + count + 10007 * piece }
   o.references = prepare_crowd(o.dir)
   local pids, sums = {}, { 0, 0, 0 }
   for i = 1, LANES do
@@ -395,7 +395,8 @@ local function run_kills(shares, size, tell)
   for i, way in ipairs(creations.ways) do
     local k, files, temporaries = 0, 0, 0
     while k < shares[i] do -- in pieces, since temporary files are large
-      local a, b, c = kills(math.min(size, shares[i] - k), way, size > 100)
+      local a, b, c = kills(math.min(size, shares[i] - k), way, size > 100,
+        k // size)
       k, files, temporaries = k + a, files + b, temporaries + c
     end
     tell(("%s: seed %d, %d kills, %d files judged, %d temporary names left\n")

@@ -340,6 +340,18 @@ same_scenario("compact: dynamic, nothing to do", { start = compacting,
 same_scenario("compact: dynamic, slack and a footer of 511 bytes", {
   start = compacting, slow = true,
   make = zeroed({ tail = 3 * 512, footer = "511" }, { 2, 9 }, { 1 }) })
+-- what becomes free before the BAT stays in the file, as a hole
+same_scenario("compact: dynamic, the BAT behind the blocks", {
+  start = compacting, make = zeroed({
+    order = { "header", "locators", "blocks", "bat" } }, { 1, 4 }, { 0, 9 }) })
+-- zeros that are moved are a hole
+same_scenario("compact: dynamic, a block that is zeros at the end", {
+  slow = true, start = compacting, make = function(dir)
+    local disk = fill(new{ size = MiB, block_size = 256 * KiB }, 1, nil,
+      { 512 })
+    zeros(disk, { 0, 1 }):save(dir .. "/leaf.vhd")
+    return disk
+  end })
 same_scenario("compact: differencing", { start = compacting,
   make = function(dir)
     local root = fill(new{}, 1, { 0, 3, 5 }, { 9 * PER + 1 })

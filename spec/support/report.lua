@@ -58,6 +58,23 @@ return function(options)
     return nil, true
   end
 
+  -- Of the long ones, how long they took: the gates run for hours.
+  local LONG <const> = 60
+  local start
+  local function test_start()
+    start = os.time()
+    return nil, true
+  end
+  local function test_end(element)
+    local seconds = os.time() - (start or os.time())
+    if seconds >= LONG then
+      io.stdout:write(("  %d s: %s\n"):format(seconds,
+        handler.getFullName(element)))
+      io.stdout:flush()
+    end
+    return nil, true
+  end
+
   local function suite_end()
     for _, skipped in ipairs(handler.pendings) do
       io.stdout:write("skipped: ", skipped.name)
@@ -79,6 +96,8 @@ return function(options)
 
   busted.subscribe({ "file", "start" }, file_start)
   busted.subscribe({ "file", "end" }, file_end)
+  busted.subscribe({ "test", "start" }, test_start)
+  busted.subscribe({ "test", "end" }, test_end)
   busted.subscribe({ "failure" }, show("FAILED"))
   busted.subscribe({ "error" }, show("ERROR"))
   busted.subscribe({ "suite", "end" }, suite_end)

@@ -4,6 +4,7 @@
 -- and busted (the command) beside them, and ends with one line that sums both:
 -- "N passed, N failed", and ", N skipped" if any.  Exits 1 when a test
 -- failed, when a program died without saying so, or when nothing ran.
+-- LVHD_UNDER is what the unit tests are run under: "valgrind -q".
 -- Knows what the programs print, not what they test.
 
 local programs, command = {}, {}
@@ -17,6 +18,9 @@ do
     end
   end
 end
+
+local under = os.getenv("LVHD_UNDER")
+under = under and under .. " " or ""
 
 local passed, failed, skipped = 0, 0, 0
 local healthy = true
@@ -35,7 +39,7 @@ local function counts(line)
 end
 
 local function unit(program)
-  local pipe = assert(io.popen(program .. " 2>&1", "r"))
+  local pipe = assert(io.popen(under .. program .. " 2>&1", "r"))
   local output = pipe:read("a")
   local ok, how, code = pipe:close()
   local p, f, s = counts(output:match("([^\n]*)\n*$"))

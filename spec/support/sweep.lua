@@ -186,7 +186,8 @@ local HARMLESS <const> = {
   -- room
   { call = "fallocate", scenario = "^convert", elsewhere = true, -- on ext4
     why = "the write looks for its room itself" },
-  { call = "fallocate", place = true, why = "zeros are written" },
+  { call = "fallocate", place = true,
+    why = "zeros are written; what compact frees stays" },
   { call = "pwritev", errnos = { "ENOSPC", "EDQUOT", "EFBIG" }, place = true,
     why = "no room for many blocks: for one" },
   { call = "futimens", errnos = { "EACCES", "EROFS" }, place = true,

@@ -155,9 +155,11 @@ static int look_footers(struct repair *r, const struct lv_image *image,
   if (code != 0 || !lv_image_has_table(image))
     return code;
   code = lv_file_read(&image->file, r->in.env, copy, sizeof copy, 0, err);
+  if (code != 0)
+    return code;
   r->copy_wrong = memcmp(copy, r->old, sizeof copy) != 0;
   r->copy = r->copy_wrong || r->geometry;
-  return code;
+  return 0;
 }
 
 /* Where a locator has its text there, it is left alone. */
@@ -168,7 +170,7 @@ static int look_padding(struct repair *r, const struct lv_image *image,
   uint64_t to = lv_round_up(from, LV_SECTOR);
   uint8_t bytes[LV_SECTOR];
   size_t n = (size_t)(to - from), odd = 0;
-  int code = 0;
+  int code;
   if (to > image->data_end)
     return 0;
   for (unsigned i = 0; i < LV_LOCATORS; i++)
@@ -178,11 +180,13 @@ static int look_padding(struct repair *r, const struct lv_image *image,
          h->locators[i].length > from - h->locators[i].offset))
       return 0;
   code = lv_file_read(&image->file, r->in.env, bytes, n, from, err);
+  if (code != 0)
+    return code;
   while (odd < n && bytes[odd] == 0xFF)
     odd++;
   r->pad_at = from;
-  r->pad_size = code == 0 && odd < n ? (uint32_t)n : 0;
-  return code;
+  r->pad_size = odd < n ? (uint32_t)n : 0;
+  return 0;
 }
 
 /* A fixed disk with its only footer across two sectors cannot be given another
