@@ -550,6 +550,17 @@ static void test_faults(void) {
   CHECK_INT(o.err.errnum, EIO);
   shut(&o, &f);
   faulty_end(&f);
+  /* nor is the file shown as it stands, which may be half of a change */
+  for (unsigned from = 4; from <= 5; from++) {
+    begin(&f, 1);
+    put_note(&f, &note);
+    faulty_break(&f, "pread", EIO, from, 1);
+    o = open_leaf(&f);
+    CHECK_INT(o.code, DEVICE);
+    CHECK_INT(o.err.errnum, EIO);
+    shut(&o, &f);
+    faulty_end(&f);
+  }
   /* nobody is asked where nothing is laid over */
   begin(&f, 1);
   put_note(&f, &poor);
