@@ -357,11 +357,9 @@ static void test_findings(void) {
   struct mem_segment *s = NULL;
   begin(&w, 3);
   memset(bytes_of(&w, 0) + 512 + 56, 0, 4); /* the time it has recorded */
-  bytes_of(&w, 0)[512 + 64] = 'b';
-  bytes_of(&w, 0)[512 + 65] = 0;
-  memset(bytes_of(&w, 0) + 512 + 66, 0, 14);
-  bytes_of(&w, 0)[length_of(&w, 0) - 512 + 84] = 1;
-  bytes_of(&w, 0)[length_of(&w, 0) - 512 + 85] = 1;
+  memset(bytes_of(&w, 0) + 512 + 64, 'b', 1);
+  memset(bytes_of(&w, 0) + 512 + 65, 0, 15);
+  memset(bytes_of(&w, 0) + length_of(&w, 0) - 512 + 84, 1, 2);
   forge_repair(&w.f.mem.files[0]);
   s = &w.f.mem.files[1].segments[0];
   s->bytes[s->n - 512] = 'x';
@@ -529,8 +527,8 @@ static void test_many(void) {
     char path[8] = "/d/0", parent[2] = "1";
     struct iovec iov = {0};
     int fd = -1;
-    path[3] = (char)(path[3] + i);
-    parent[0] = (char)(parent[0] + i);
+    path[3] = (char)('0' + (int)i);
+    parent[0] = (char)('1' + (int)i);
     disk.parent = parent;
     iov.iov_base = forge(&disk, &iov.iov_len);
     fd = w.f.real.openat(sys, AT_FDCWD, path, O_CREAT | O_EXCL | O_RDWR, 0);

@@ -44,6 +44,11 @@ static uint8_t *bytes_of(struct faulty *f) {
   return f->mem.files[0].segments[0].bytes;
 }
 
+static void damage(struct faulty *f, uint64_t at) {
+  uint8_t *bytes = bytes_of(f);
+  bytes[at] ^= 0x5A;
+}
+
 /* Takes no bytes but copies of the file's. */
 static void put_note(struct faulty *f, const struct draft *d) {
   struct mem_file *note = &f->mem.files[MEM_NOTE];
@@ -378,10 +383,10 @@ static void test_damaged(void) {
                                  .longest = i == 3 ? 512 : 0,
                                  .length = i == 3 ? 512 : 0,
                                  .pieces = {{0, 1536}, {length - 512, 512}}});
-    bytes_of(&f)[HEADER] = 'x';
+    damage(&f, HEADER);
     if (i % 2) { /* of the file itself, nothing tells whose it is */
-      bytes_of(&f)[100] ^= 1;
-      bytes_of(&f)[length - 512 + 100] ^= 1;
+      damage(&f, 100);
+      damage(&f, length - 512 + 100);
     }
     o = open_leaf(&f);
     CHECK_INT(o.code, fits ? 0 : INVALID);
@@ -543,13 +548,24 @@ static void test_faults(void) {
   /* what is beside it is not known: that is told, whatever the file says */
   begin(&f, 1);
   put_note(&f, &note);
-  bytes_of(&f)[HEADER] = 'x';
+  damage(&f, HEADER);
   faulty_break(&f, "pread", EIO, 3, 1);
   o = open_leaf(&f);
   CHECK_INT(o.code, DEVICE);
   CHECK_INT(o.err.errnum, EIO);
   shut(&o, &f);
   faulty_end(&f);
+  /* nor is the file shown as it stands, which may be half of a change */
+  for (unsigned from = 4; from <= 5; from++) {
+    begin(&f, 1);
+    put_note(&f, &note);
+    faulty_break(&f, "pread", EIO, from, 1);
+    o = open_leaf(&f);
+    CHECK_INT(o.code, DEVICE);
+    CHECK_INT(o.err.errnum, EIO);
+    shut(&o, &f);
+    faulty_end(&f);
+  }
   /* nobody is asked where nothing is laid over */
   begin(&f, 1);
   put_note(&f, &poor);
@@ -631,7 +647,7 @@ static void test_measures(void) {
     faulty_end(&f);
   }
   begin(&f, 1);
-  bytes_of(&f)[length_of(&f) - 512] = 'x';
+  damage(&f, length_of(&f) - 512);
   o = open_leaf(&f);
   CHECK_INT(o.image.where, LVHD_FOOTER_COPY);
   CHECK_INT(o.image.data_end, length_of(&f));

@@ -93,6 +93,16 @@ static int open_given(struct faulty *f, struct lvhd_error *err) {
   return code == 0 ? look(f, &chain, NULL, err) : code;
 }
 
+/* A file that is no disk, which is told once there is memory. */
+static int no_disk(struct faulty *f, struct lvhd_error *err) {
+  struct lv_image image = LV_IMAGE_INIT;
+  int code = lv_image_open(&image, &f->env, LEAF, err);
+  if (code != LVHD_VM_E_INVALID_HD_FILE)
+    return code;
+  lvhd_error_clear(err);
+  return 0;
+}
+
 static int refuse(struct faulty *f, struct lvhd_error *err) {
   static const struct lvhd_error why = {.code = 1,
                                         .reason = LV_R_FIXED_LENGTH};
@@ -172,6 +182,7 @@ AGAIN(open_given)
 AGAIN(refuse)
 AGAIN(note)
 AGAIN(unnote)
+AGAIN(no_disk)
 
 int main(void) {
   static const struct lvhd_drive map[] = {{"D", "/none"}, {"C", "/x"}};
@@ -191,6 +202,11 @@ int main(void) {
   forge_add_note(&f.mem, &(struct forge_note){.verb = LV_JOURNAL_RESIZE,
                                               .pieces = 2, .at = {0, 512}});
   sweep(&f, open_whole_again, "with a note", 10);
+  faulty_end(&f);
+  begin(&f, 1);
+  f.mem.files[0].length = 1024;
+  memset(f.mem.files[0].segments[0].bytes, 0, 1024);
+  sweep(&f, no_disk_again, "no disk", 0);
   faulty_end(&f);
   begin(&f, 1);
   mem_writable(&f.mem, &changes, 0);

@@ -91,6 +91,20 @@ because "sooner: bit by bit instead of eight bytes at once" [[
   format/bitmap.c: lv_bits_find: never: from % 8 == 0
 ]]
 
+because "shadowed: no size within the limits makes another number of clusters" [[
+  format/fat.c: lay_out: true: fat->clusters >= (is16 ? LEAST16 : LEAST32) && fat->clusters <= (is16 ? MOST16 : MOST32)
+  format/fat.c: lay_out: andor: fat->clusters >= (is16 ? LEAST16 : LEAST32) && fat->clusters <= (is16 ? MOST16 : MOST32)
+  format/fat.c: lay_out: clause: fat->clusters >= (is16 ? LEAST16 : LEAST32)
+  format/fat.c: lay_out: clause: fat->clusters <= (is16 ? MOST16 : MOST32)
+  format/fat.c: lay_out: edge: fat->clusters >= (is16 ? LEAST16 : LEAST32)
+  format/fat.c: lay_out: true: is16 #4
+  format/fat.c: lay_out: false: is16 #5
+  format/fat.c: lv_fat_plan: never: !lay_out(fat)
+]]
+because "equivalent: the last time there is, either way" [[
+  format/fat.c: stamp: edge: timestamp < last
+]]
+
 -- ---- image ----------------------------------------------------------------
 
 because "equivalent: at the bound both ways give the same" [[
@@ -163,6 +177,95 @@ because "shadowed: bytes that were not read hold no cookie, and the code is give
 ]]
 because "equivalent: a scan that failed has a code, whatever its list lacks" [[
   image/table.c: lv_table_sound: clause: code == 0
+]]
+
+because "equivalent: below it the difference is far too large to lie within" [[
+  image/image.c: within: clause: piece->at >= from
+]]
+because "shadowed: before the first byte lies no piece" [[
+  image/image.c: may_lie: clause: note->length >= LV_FOOTER_SIZE
+  image/image.c: may_lie: clause: note->done >= LV_FOOTER_SIZE
+]]
+because "shadowed: a file of 512 bytes is no disk" [[
+  image/image.c: may_lie: edge: note->length >= LV_FOOTER_SIZE
+]]
+because "equivalent: what follows the last in memory names no place of a piece" [[
+  image/image.c: may_lie: edge: i < LV_LOCATORS
+]]
+because "shadowed: no file without a byte comes so far" [[
+  image/image.c: lay_over: clause: note->done != 0
+]]
+because "equivalent: at the bound both ways give the same" [[
+  image/image.c: lay_over: edge: (uint64_t)st->st_size > note->length
+  image/facts.c: start: edge: length < LV_FOOTER_SIZE
+]]
+because "shadowed: a note that was not read is not good" [[
+  image/image.c: look_beside: clause: code != 0
+  image/journal.c: lv_journal_look: clause: code != 0
+]]
+because "equivalent: only what has failed has a reason" [[
+  image/image.c: lv_image_adopt: clause: look_inside(image, env, &why) != 0
+  image/image.c: open_image: clause: code == 0
+]]
+because "equivalent: what went well leaves an empty error behind" [[
+  image/image.c: lv_image_adopt: clause: why.code != 0
+  image/image.c: open_image: clause: code != 0
+  image/chain.c: lv_chain_open: clause: code != 0 #2
+  image/parent.c: as_missing: clause: code != 0
+  image/parent.c: add_root: clause: code != 0
+]]
+because "shadowed: no block is empty, nor a text that is read" [[
+  image/image.c: lv_image_holds: edge: at <= image->data_end
+  image/image.c: lv_image_locator: edge: e->offset > end
+]]
+because "shadowed: so many names a child never has" [[
+  image/parent.c: add_name: clause: names->count == NAMES_MAX
+]]
+because "shadowed: the folder itself ends in a slash here, and has no name" [[
+  image/parent.c: add_drive: clause: rest[0] != '\0'
+]]
+because "equivalent: below '0' the difference is negative, which is refused" [[
+  image/parent.c: hex: clause: c >= '0'
+]]
+because "shadowed: what was not read is NULL" [[
+  image/parent.c: add_locator: clause: failed != 0
+]]
+because "equivalent: behind the last is an empty one" [[
+  image/parent.c: free_names: edge: i < names->count
+  image/chain.c: tell_parent: edge: k < facts->info.locator_count
+]]
+because "equivalent: the same four letters, of another slot" [[
+  image/chain.c: tell_parent: clause: facts->info.found_by == NULL
+]]
+because "shadowed: the last one ends it" [[
+  image/chain.c: lv_chain_infos: clause: i < chain->count
+  image/chain.c: lv_chain_infos: edge: i < chain->count
+]]
+because "sooner: more room than is needed" [[
+  image/facts.c: decode: false: wide
+]]
+because "equivalent: the header of a fixed disk is zeros, of which nothing is told" [[
+  image/facts.c: lv_facts_new: clause: lv_image_has_table(image)
+]]
+because "shadowed: a piece has bytes behind its head" [[
+  image/journal.c: decode_piece: edge: left < PIECE_HEAD
+]]
+because "equivalent: at the bound lies no whole sector" [[
+  image/journal.c: decode_piece: edge: place > (uint64_t)INT64_MAX - length
+]]
+because "shadowed: so many pieces make a note too large" [[
+  image/journal.c: decode: clause: count > PIECES
+  image/journal.c: decode: edge: count > PIECES
+]]
+because "shadowed: no bytes are no note" [[
+  image/journal.c: may_write: clause: note->st_size > 0
+  image/journal.c: may_write: edge: note->st_size > 0
+]]
+because "equivalent: no descriptor of ours is 0" [[
+  image/journal.c: lv_journal_look: edge: note.fd < 0
+]]
+because "equivalent: that reason comes with that code alone" [[
+  image/journal.c: open_beside: clause: code == LVHD_E_ACCESSDENIED
 ]]
 
 -- ---- io ---------------------------------------------------------------------
