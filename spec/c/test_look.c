@@ -902,6 +902,7 @@ static void told_twins(void) {
   calls_whole();
   CHECK(ask_look(answer, &err) == LVHD_E_ALREADY_EXISTS);
   CHECK_STR(brief(err.others), "~/in/dyn.vhd");
+  CHECK(err.others && err.others[strlen(err.others) + 1] == '\0');
   lvhd_error_clear(&err);
 }
 
