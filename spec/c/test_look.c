@@ -196,6 +196,8 @@ static void paths_of_windows(void) {
     {"a\\b|c", 0, 0, FORBIDDEN},
     {"a/b", 0, "C:\\v", FORBIDDEN},
     {"a\\b", 0, "/base", BACKSLASH},
+    {"a/b", "C:\\p\\b.vhd", 0, FORBIDDEN},
+    {"a\\b", "/p/b.vhd", 0, BACKSLASH},
     {"/x/a.vhd", "b\\c", 0, "parent: " BACKSLASH},
     {"C:\\a.vhd", "b/c", 0, "parent: " FORBIDDEN},
     {"C:\\a.vhd", 0, "C:\\b*", FORBIDDEN},
@@ -466,7 +468,7 @@ static void say_look(char answer[ANSWER], const struct lv_create *c,
            c->real_parent ? brief(c->real_parent) : "",
            look->folder.missing ? " missing" : "",
            look->exists ? " exists" : "", look->unnamable ? " unnamable" : "",
-           c->twin ? " twin " : "", c->twin ? c->twin : "",
+           c->twin ? " twin " : "", c->twin ? lv_create_name(c) : "",
            (unsigned)(plan->header.block_size >> 10));
   CHECK(look->folder.fd >= 0);
   CHECK((look->parent.fd >= 0) == (c->type == LVHD_DIFFERENCING));
@@ -529,6 +531,7 @@ static void look_at_images(void) {
     {"~/in/new.vhd", false, "~/in 2048K"},
     {"~/lin/new.vhd", false, "~/in 2048K"},
     {"~/in/no/such/new.vhd", false, "~/in/no/such missing 2048K"},
+    {"~/in/no/dyn.vhd", false, "~/in/no missing 2048K"},
     {"~/in/dyn.vhd", false, EXISTS},
     {"~/in/dyn.vhd", true, "~/in exists 2048K"},
     {"~/in/nowhere", false, EXISTS},
@@ -613,6 +616,8 @@ static void look_at_parents(void) {
     {"~/in/sub/new.vhd", ".", "VM_E_INVALID_HD_FILE/NOT_REGULAR"},
     {"~/in/new.vhd", "~/in/twin", "VM_E_INVALID_HD_FILE/FOOTER_MISSING"},
     {"~/in/new.vhd", "~/in/nil.vhd", "VM_E_INVALID_HD_FILE/UUID_MALFORMED"},
+    {"~/in/new.vhd", "~/in/tiny.vhd",
+     "VM_E_IMAGE_SIZE_TOO_SMALL/SIZE_LIMIT"},
     {"~/in/dyn.vhd", "~/in/none.vhd", MISSING " ENOENT openat2"},
     {"~/in/dyn.vhd", "~/in/fix.vhd", EXISTS},
     {"~/in/dyn.vhd/x", "~/in/fix.vhd", IN_THE_WAY},
@@ -698,6 +703,16 @@ static void parent_again(void) {
   move("~/in/kept.vhd", "~/in/dyn.vhd");
 }
 
+static void link_away(void) {
+  drop("~/lin");
+  put_link("in/sub", "~/lin");
+}
+
+static void link_again(void) {
+  drop("~/lin");
+  put_link("in", "~/lin");
+}
+
 static void no_parent(void) { move("~/in/dyn.vhd", "~/in/kept.vhd"); }
 
 /* The worker's look goes by what the call has found. */
@@ -712,6 +727,11 @@ static void look_again(void) {
   q.image = "C:\\sub\\new.vhd";
   q.parent = "..\\dyn.vhd";
   look_for("as it was", "~/in/sub ~/in/dyn.vhd 2048K");
+  q = (struct question){.image = "~/lin/new.vhd", .parent = "~/lin/dyn.vhd"};
+  between = link_away;
+  calls_whole();
+  CHECK_STR(answer_of(ask_look, "a link"), "~/in ~/in/dyn.vhd 2048K");
+  link_again();
   q = (struct question){.image = "~/in/new.vhd", .parent = "~/in/dyn.vhd"};
   between = other_parent;
   calls_whole();
@@ -882,6 +902,7 @@ static void told_twins(void) {
   calls_whole();
   CHECK(ask_look(answer, &err) == LVHD_E_ALREADY_EXISTS);
   CHECK_STR(brief(err.others), "~/in/dyn.vhd");
+  CHECK(err.others && err.others[strlen(err.others) + 1] == '\0');
   lvhd_error_clear(&err);
 }
 
@@ -901,30 +922,27 @@ static void put_disk(const char *name, enum lvhd_type type,
   lvhd_engine_free(engine, false);
 }
 
-/* The identifier in the last footer, out or (nil) in. */
-static void footer_uuid(const char *name, uint8_t uuid[16], bool nil) {
-  uint8_t footer[512];
+/* n bytes of the last footer, out or (`in`) into both. */
+static void footer(const char *name, size_t at, uint8_t *bytes, size_t n,
+                   bool in) {
+  uint8_t all[512];
   uint32_t sum = 0;
   int fd = open(whole(name), O_RDWR | O_CLOEXEC);
-  off_t at = lseek(fd, -512, SEEK_END);
-  CHECK(pread(fd, footer, 512, at) == 512);
-  memcpy(uuid, footer + 68, 16);
-  if (nil) {
-    memset(footer + 68, 0, 16);
-    memset(footer + 64, 0, 4);
-    for (size_t i = 0; i < 512; i++)
-      sum += footer[i];
-    sum = ~sum;
-    for (size_t i = 0; i < 4; i++)
-      footer[64 + i] = (uint8_t)(sum >> (24 - 8 * i));
-    CHECK(pwrite(fd, footer, 512, at) == 512);
-    CHECK(pwrite(fd, footer, 512, 0) == 512);
-  }
+  off_t from = lseek(fd, -512, SEEK_END);
+  CHECK(pread(fd, all, 512, from) == 512);
+  memcpy(in ? all + at : bytes, in ? bytes : all + at, n);
+  memset(all + 64, 0, 4);
+  for (size_t i = 0; i < 512; i++)
+    sum += all[i];
+  for (size_t i = 0; i < 4; i++)
+    all[64 + i] = (uint8_t)(~sum >> (24 - 8 * i));
+  if (in)
+    CHECK(pwrite(fd, all, 512, from) == 512 && pwrite(fd, all, 512, 0) == 512);
   close(fd);
 }
 
 static void furnish(void) {
-  uint8_t uuid[16];
+  uint8_t nil[16] = {0}, two_mib[8] = {0, 0, 0, 0, 0, 0x20};
   struct lvhd_drive drives[3] = {{"E", NULL}, {"C", NULL}, {"V", NULL}};
   put_folder("~/in");
   put_folder("~/in/sub");
@@ -937,8 +955,10 @@ static void furnish(void) {
   put_disk("~/in/sub/..x/b.vhd", LVHD_DYNAMIC, 2 * MIB);
   put_disk("~/in/sub/.x/b.vhd", LVHD_DYNAMIC, 2 * MIB);
   put_disk("~/in/sub/a:b.vhd", LVHD_DYNAMIC, 2 * MIB);
-  footer_uuid("~/in/nil.vhd", uuid, true);
-  footer_uuid("~/in/dyn.vhd", dyn_uuid, false);
+  put_disk("~/in/tiny.vhd", LVHD_DYNAMIC, 2 * MIB);
+  footer("~/in/nil.vhd", 68, nil, 16, true);
+  footer("~/in/tiny.vhd", 48, two_mib, 8, true);
+  footer("~/in/dyn.vhd", 68, dyn_uuid, 16, false);
   put_file("~/in/twin");
   put_file("~/in/TWIN");
   put_link("in", "~/lin");

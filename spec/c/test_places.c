@@ -251,6 +251,8 @@ static const struct row found[] = {
   {"C:\\tRi\\x", AMBIGUOUS},
   {"C:\\viagiven\\base.vhd", OUT_OF_DRIVE},
   {"C:\\pre\\x", OUT_OF_DRIVE},
+  {"C:\\other", OUT_OF_DRIVE},
+  {"C:\\far\\y\\" LONG_255 "\\x", TOO_LONG "openat"},
   {"C:\\esc\\a.vhd", OUT_OF_DRIVE},
   {"C:\\esc", OUT_OF_DRIVE},
   {"C:\\up\\a.vhd", OUT_OF_DRIVE},
@@ -355,6 +357,13 @@ static void tell_twins(void) {
     CHECK(strcmp(first, second) != 0);
     CHECK(second[strlen(second) + 1] == '\0');
   }
+  q.a = "C:\\tRi\\x";
+  CHECK_INT(ask_find(answer, &err), LVHD_E_INVALID_NAME);
+  first = err.others;
+  if (CHECK(first != NULL)) {
+    second = first + strlen(first) + 1;
+    CHECK(second[0] != '\0' && second[strlen(second) + 1] == '\0');
+  }
   lvhd_error_clear(&err);
 }
 
@@ -384,8 +393,11 @@ static void link_goes(void) {
   put_folder("~/c/link");
 }
 
+static void link_drops(void) { drop("~/c/link"); }
+
 static void link_comes(void) {
-  drop("~/c/link");
+  if (access(whole("~/c/link"), F_OK) == 0)
+    drop("~/c/link");
   put_link("Vms", "~/c/link");
 }
 
@@ -430,6 +442,9 @@ static void meanwhile(const char *call, unsigned k, void (*act)(void),
 static void change_ways(void) {
   meanwhile("readlinkat", 1, link_goes, ask_find, "C:\\LINK\\x", "link|/x");
   link_comes();
+  meanwhile("readlinkat", 1, link_drops, ask_find, "C:\\LINK\\x",
+            "|LINK/x");
+  link_comes();
   q.a = "C:\\LINK\\x";
   calls_break("readlinkat", EINVAL, 1, UINT_MAX / 2);
   expect_once(ask_find, "for good", NO_FOLDERS " ENOENT readlinkat");
@@ -471,7 +486,10 @@ static void give_up(void) {
 static void change_twins(void) {
   meanwhile("getdents", 1, twin_comes, ask_find, "C:\\vms.new",
             "vms.new|");
+  drop("~/c/vms.new");
   put_file("~/c/Vms.New");
+  meanwhile("getdents", 1, twin_comes, ask_find, "C:\\vms.new",
+            "vms.new|");
   meanwhile("getdents", 1, NULL, ask_find, "C:\\VMS.NEW", AMBIGUOUS);
   drop("~/c/vms.new");
   meanwhile("getdents", 2, twin_goes, ask_find, "C:\\VMS.new",
@@ -738,6 +756,31 @@ static void put_chain(char letter, int n) {
   }
 }
 
+/* Links that lead as deep as a path can tell: far to the first folders, and
+ * y from there to the others. */
+static void put_deep(void) {
+  char name[] = LONG_255, text[PATH_MAX];
+  int dir = open(whole("~/c"), O_RDONLY | O_DIRECTORY);
+  int eighth = -1;
+  name[0] = 'D';
+  for (int i = 0; i < 15; i++) {
+    int next = -1;
+    size_t n = i == 0 || i == 8 ? 0 : strlen(text);
+    snprintf(text + n, sizeof text - n, "%s%s", n > 0 ? "/" : "", name);
+    CHECK_INT(mkdirat(dir, name, 0777), 0);
+    if (i == 7)
+      put_link(text, "~/c/far");
+    next = openat(dir, name, O_RDONLY | O_DIRECTORY);
+    close(dir);
+    dir = next;
+    if (i == 7)
+      eighth = dup(dir);
+  }
+  CHECK_INT(symlinkat(text, eighth, "y"), 0);
+  close(eighth);
+  close(dir);
+}
+
 static void furnish(void) {
   static const char *const folders[] = {
     "~/c", "~/c/Vms", "~/c/Vms/deep", "~/c/\u2C65", "~/c/tri", "~/c/Tri",
@@ -755,7 +798,8 @@ static void furnish(void) {
     {"none/x", "~/c/deepdang"}, {"loop", "~/c/loop"},
     {"./Vms/../Vms/./Base.vhd", "~/c/dots"}, {"~/c", "~/c/absroot"},
     {"~/lc/Vms", "~/c/viagiven"}, {"Vms/", "~/c/slash"},
-    {"~/cx", "~/c/pre"}, {"VMS", "~/c/case"}, {"..", "~/c/Vms/back"},
+    {"~/cx", "~/c/pre"},
+    {"~/o/Vms/Base.vhd", "~/c/other"}, {"VMS", "~/c/case"}, {"..", "~/c/Vms/back"},
     {"../../out", "~/c/Vms/far"}, {"Vms", "~/c/Sym"},
     {LONG_50 "/../Vms", "~/c/toLong"}};
   for (size_t i = 0; i < ROWS(folders); i++)
@@ -766,6 +810,7 @@ static void furnish(void) {
     put_link(links[i].text, links[i].name);
   put_chain('l', 40);
   put_chain('m', 41);
+  put_deep();
 }
 
 static void map_drives(void) {

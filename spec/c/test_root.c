@@ -294,6 +294,7 @@ static void open_below(void) {
     {"~/in", "sub/b.vhd", "~/in/sub/b.vhd"},
     {"~/in", "sub/deep/c.vhd", "~/in/sub/deep/c.vhd"},
     {"~/in", "sub/.d", "~/in/sub/.d"},
+    {"~/in", "sub/d.", "~/in/sub/d."},
     {"~/in", "sub/..d", "~/in/sub/..d"},
     {"~/in", "x/b.vhd", "~/in/x/b.vhd"},
     {"~/lin", "xy/b.vhd", "~/in/xy/b.vhd"},
@@ -440,6 +441,21 @@ static void open_itself(void) {
   calls_break("openat", EACCES, 1, 1);
   expect_once(ask_fd, "itself",
               "E_ACCESSDENIED EACCES openat");
+}
+
+/* An errno of before says nothing about a call that went well. */
+static void open_well(void) {
+  struct lv_root root;
+  const char *call = NULL;
+  int fd = -1;
+  calls_whole();
+  begin();
+  CHECK_INT(lv_root_init(&root, &env, whole("~/in"), NULL), 0);
+  errno = ENOTDIR;
+  fd = lv_root_fd(&env, &root, "sub", O_PATH | O_DIRECTORY | O_CLOEXEC, &call);
+  CHECK(fd >= 0);
+  close(fd);
+  lv_root_free(&root, &env);
 }
 
 static void open_real(void) {
@@ -747,7 +763,7 @@ static void furnish(void) {
     "~/in", "~/in/sub", "~/in/sub/deep", "~/in/x", "~/in/xy", "~/out"};
   static const char *const files[] = {
     "~/in/a.vhd", "~/in/sub/b.vhd", "~/in/sub/deep/c.vhd", "~/in/sub/.d",
-    "~/in/sub/..d", "~/in/x/b.vhd", "~/in/xy/b.vhd", "~/out.vhd",
+    "~/in/sub/d.", "~/in/sub/..d", "~/in/x/b.vhd", "~/in/xy/b.vhd", "~/out.vhd",
     "~/out/a.vhd"};
   struct lvhd_drive drive = {.name = "C"};
   for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
@@ -778,6 +794,7 @@ int main(void) {
   without_openat2();
   walk_past();
   open_itself();
+  open_well();
   open_real();
   folders_of_host();
   nowhere_folders();
