@@ -160,7 +160,7 @@ $(B)/spec/test_drives: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
 # Memory that runs out, threads too (spec/c/poor.h).
 POOR = -Wl,$(subst $(space),$(comma),$(patsubst %,--wrap=%,$(ALLOCATE) \
   aligned_alloc pthread_create))
-$(B)/spec/test_alloc $(B)/spec/test_publish $(B)/spec/test_inplace: \
+$(addprefix $(B)/spec/,test_alloc test_newfile test_publish test_inplace): \
   WRAP = $(POOR)
 # These make up the kernel's release.
 $(B)/spec/test_flush $(B)/spec/test_batch: WRAP = -Wl,--wrap=uname

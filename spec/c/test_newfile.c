@@ -15,6 +15,7 @@
 #include "check.h"
 #include "io/drives.h"
 #include "io/newfile.h"
+#include "poor.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MIB (UINT64_C(1) << 20)
@@ -189,7 +190,7 @@ struct job {
   struct lv_folder folder;
   struct lv_newfile file;
   struct lvhd_error err;
-  char path[PATH_MAX + 100];
+  char path[2 * PATH_MAX];
   unsigned descriptors, entries;
 };
 
@@ -723,7 +724,7 @@ static void test_gone_under_way(void) {
 static int begin_below(struct job *j, struct faulty *f, const char *below) {
   struct lvhd_drive drive = {"C", in("root")};
   struct lv_drives *drives = NULL;
-  char path[PATH_MAX];
+  char path[PATH_MAX + 10];
   CHECK_INT(lv_drives_new(&drives, &drive, 1, NULL), 0);
   CHECK_INT(begin(j, f, "/root", false), 0);
   lv_newfile_abandon(&j->file);
@@ -808,12 +809,51 @@ static void test_removed_already(void) {
   }
 }
 
+/* The whole path is longer than a path may be; what lies below the root is
+ * not. */
+static void test_root_long(void) {
+  struct faulty f;
+  struct job j;
+  char below[PATH_MAX] = "";
+  for (int i = 0; i < 17; i++) {
+    size_t at = strlen(below), n = i < 16 ? 249 : 80;
+    below[at] = '/';
+    memset(below + at + 1, 'x', n);
+    below[at + 1 + n] = '\0';
+  }
+  break_call(&f, NULL, 0, 0, 0);
+  CHECK_INT(begin_below(&j, &f, below), 0);
+  CHECK(strlen(j.path) > PATH_MAX);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  CHECK_INT(count(in("root")), 3);
+  over(&j, 0);
+  CHECK_INT(count(in("root")), 2);
+}
+
+/* Without memory folders cannot be found again. */
+static void test_root_poor(void) {
+  struct faulty f;
+  struct job j;
+  break_call(&f, NULL, 0, 0, 0);
+  CHECK_INT(begin_below(&j, &f, "/x/y"), 0);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  poor_begin(1, true, POOR_ANY);
+  lv_newfile_abandon(&j.file);
+  CHECK(poor_end() > 0);
+  over(&j, 0);
+  CHECK(!exists("root/x/y/new.vhd"));
+  CHECK_INT(rmdir(in("root/x/y")), 0);
+  CHECK_INT(rmdir(in("root/x")), 0);
+}
+
 static void test_root(void) {
   CHECK_INT(mkdir(in("root"), 0700), 0);
   CHECK_INT(mkdir(in("out"), 0700), 0);
   test_root_made();
   test_root_removed();
   test_removed_already();
+  test_root_long();
+  test_root_poor();
   CHECK_INT(rmdir(in("out")), 0);
   CHECK_INT(rmdir(in("root")), 0);
 }
