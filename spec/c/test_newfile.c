@@ -20,7 +20,7 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MIB (UINT64_C(1) << 20)
 
-/* ---- calls that fail ----------------------------------------------------- */
+/* ---- calls that fail --------------------------------------------------- */
 
 /* One call of the system's, which fails from its `from`-th time on, `times`
  * times. */
@@ -153,7 +153,7 @@ static void break_call(struct faulty *f, const char *call, int errnum,
   f->sys.getrandom = f_getrandom;
 }
 
-/* ---- a file under way ---------------------------------------------------- */
+/* ---- a file under way -------------------------------------------------- */
 
 static char base[PATH_MAX];
 
@@ -232,7 +232,7 @@ static void told(struct job *j, int code, int errnum, const char *call) {
   CHECK_STR(j->err.syscall, call);
 }
 
-/* ---- beginning ------------------------------------------------------------ */
+/* ---- beginning --------------------------------------------------------- */
 
 static void test_begin(void) {
   static const int none[] = {EOPNOTSUPP, EISDIR, EINVAL, ENOSYS, ENOENT};
@@ -301,7 +301,7 @@ static void test_begin_named(void) {
   }
 }
 
-/* ---- writing -------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------- */
 
 static int put(struct job *j, size_t n, uint64_t at) {
   static char bytes[70000];
@@ -480,7 +480,7 @@ static void test_attributes(void) {
   over(&j, 0);
 }
 
-/* ---- the name ------------------------------------------------------------- */
+/* ---- the name ---------------------------------------------------------- */
 
 /* Linking and settling, while a call fails. */
 static int publish(struct job *j, bool full) {
@@ -576,7 +576,7 @@ static void test_no_publish(void) {
   over(&j, 0);
 }
 
-/* ---- the end -------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------- */
 
 static void replace(void) {
   CHECK_INT(unlink(in("new.vhd")), 0);
@@ -718,7 +718,7 @@ static void test_gone_under_way(void) {
   over(&j, 0);
 }
 
-/* ---- below a root --------------------------------------------------------- */
+/* ---- below a root ------------------------------------------------------ */
 
 /* As begin(), by a path of Windows, whose drive is the folder base/root. */
 static int begin_below(struct job *j, struct faulty *f, const char *below) {

@@ -203,6 +203,37 @@ because "shadowed: abandon closes what settle does not" [[
   io/newfile.c: lv_newfile_settle: skip: close_target(file)
 ]]
 
+because "shadowed: in a folder that could not be opened nothing is removed" [[
+  io/newfile.c: remove_below: clause: gone
+  io/newfile.c: remove_below: clause: lv_folder_under(&above, file->env, file->root, folder, NULL) == 0
+]]
+because "shadowed: a root and what lies below it are no longer than that" [[
+  io/newfile.c: remove_folders: clause: n >= sizeof path
+  io/newfile.c: remove_folders: never: file->made_from == SIZE_MAX || n >= sizeof path
+]]
+because "equivalent: what holds a folder that stays is not empty" [[
+  io/newfile.c: remove_folders: clause: (file->root ? remove_below(file, path) : remove_at(file, AT_FDCWD, path))
+]]
+because "equivalent: an absolute path has its slash, and ends where the folders begin" [[
+  io/newfile.c: remove_folders: clause: n > 0
+  io/newfile.c: remove_folders: clause: n > 1
+]]
+because "shadowed: without a folder the loop ends as well" [[
+  io/newfile.c: make_folders: never: code != 0
+]]
+because "equivalent: a file without a name of its own has left by then" [[
+  io/newfile.c: link_failed: clause: named
+]]
+because "equivalent: where nothing is missing the first try is the last" [[
+  io/newfile.c: lv_newfile_folders: false: i > 0
+]]
+because "shadowed: abandon asks for it, and settle has just linked" [[
+  io/newfile.c: unlink_ours: clause: file->linked
+]]
+because "shadowed: of no descriptor there is no fstat" [[
+  io/newfile.c: lv_newfile_abandon: clause: file->fd >= 0
+]]
+
 -- ---- op: new files ------------------------------------------------------------
 
 because "shadowed: end_slots abandons whatever is open by then, and the other way round" [[
