@@ -160,8 +160,8 @@ $(B)/spec/test_drives: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
 # Memory that runs out, threads too (spec/c/poor.h).
 POOR = -Wl,$(subst $(space),$(comma),$(patsubst %,--wrap=%,$(ALLOCATE) \
   aligned_alloc pthread_create))
-$(patsubst %,$(B)/spec/test_%,alloc memory root places look publish inplace \
-  io_paths io_roots io_drives): WRAP = $(POOR)
+$(patsubst %,$(B)/spec/test_%,alloc memory root places look newfile publish \
+  inplace io_paths io_roots io_drives): WRAP = $(POOR)
 # These make up the kernel's release.
 $(B)/spec/test_io_new: WRAP = $(POOR),--wrap=uname
 $(B)/spec/test_flush $(B)/spec/test_batch: WRAP = -Wl,--wrap=uname

@@ -356,6 +356,12 @@ describe("an image that fails", function()
     assert.same({ "both", "parent.vhd", "z.vhd" }, support.names(dir))
     assert.same({ "y.vhd" }, support.names(dir .. "/both"))
   end)
+
+  it("takes away the folder that two of those have in common", function()
+    system:fail{ call = "linkat", path = "x.vhd", errno = "EIO", times = 0 }
+    fails("DISP_E_EXCEPTION", { "new/a/x.vhd", "new/b/x.vhd" })
+    assert.same({ "parent.vhd" }, support.names(dir))
+  end)
 end)
 
 describe("on an engine with drives", function()

@@ -20,7 +20,7 @@ int __wrap_uname(struct utsname *name) {
   return 0;
 }
 
-/* ---- a list of children --------------------------------------------------- */
+/* ---- a list of children ------------------------------------------------ */
 
 static struct lv_env env;
 static struct lvhd_create_options opts;
@@ -63,7 +63,7 @@ static int make(const char *names) {
 }
 
 static const struct lvhd_info *info_of(size_t i) {
-  const struct lvhd_error *why = NULL;
+  static const struct lvhd_error *why;
   return lv_create_children.item(args, i, &why);
 }
 
@@ -123,7 +123,7 @@ static void end(void) {
     end();                                                                   \
   } while (0)
 
-/* ---- in what order --------------------------------------------------------- */
+/* ---- in what order ----------------------------------------------------- */
 
 static void test_order(void) {
   begin();
@@ -231,7 +231,7 @@ static void test_unreadable(void) {
   JUDGE("made", "d0 d0/n d0/n/k parent.vhd");
 }
 
-/* ---- what fails ------------------------------------------------------------ */
+/* ---- what fails -------------------------------------------------------- */
 
 static void check_shared(size_t i, int errnum, const char *path) {
   const struct lvhd_error *why = error_of(i);
@@ -346,7 +346,7 @@ static void test_names_fail(void) {
   JUDGE("DISP_E_EXCEPTION DISP_E_EXCEPTION", "parent.vhd");
 }
 
-/* ---- who else is there ------------------------------------------------------- */
+/* ---- who else is there ------------------------------------------------- */
 
 static void take_name(void) {
   write_text("a", "theirs");
@@ -468,7 +468,7 @@ static void test_gone(void) {
   JUDGE("E_ACCESSDENIED", "d0 parent.vhd");
 }
 
-/* ---- few descriptors --------------------------------------------------------- */
+/* ---- few descriptors --------------------------------------------------- */
 
 static size_t width(void) {
   return ((struct lv_many *)args)->width;
@@ -519,7 +519,7 @@ static void test_width(void) {
   end();
 }
 
-/* ---- the parent ---------------------------------------------------------------- */
+/* ---- the parent -------------------------------------------------------- */
 
 static void touch_parent(void) {
   struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1234567890}};
@@ -566,7 +566,7 @@ static void test_parent(void) {
   JUDGE("DISP_E_EXCEPTION DISP_E_EXCEPTION", "parent.vhd");
 }
 
-/* ---- a cancel ------------------------------------------------------------------- */
+/* ---- a cancel ---------------------------------------------------------- */
 
 static void cancel(void) {
   job.cancel = true;
@@ -639,7 +639,7 @@ static void test_spread(void) {
   }
 }
 
-/* ---- Windows paths --------------------------------------------------------------- */
+/* ---- Windows paths ----------------------------------------------------- */
 
 /* A folder that was made is somewhere else by now, and a link in its place. */
 static void lead_out(void) {

@@ -175,7 +175,7 @@ static void test_where(void) {
   for (size_t n = 0; n <= MOST; n++) {
     struct lv_flushing state = {0};
     s = good();
-    CHECK_INT(flush(&s, &state, n), n > 4); /* a few are quicker by themselves */
+    CHECK_INT(flush(&s, &state, n), n > 4); /* few are quicker by themselves */
   }
 }
 

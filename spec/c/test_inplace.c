@@ -21,7 +21,7 @@ static void begin(void) {
   lvhd_error_clear(&err);
 }
 
-/* ---- arguments --------------------------------------------------------------- */
+/* ---- arguments --------------------------------------------------------- */
 
 static void test_arguments(void) {
   const char *parents[] = {"p", "/q"}, *children[] = {"/c", "d", "e"};
@@ -113,7 +113,7 @@ static void test_small(void) {
   CHECK(lv_inplace_step(&job, 0));
 }
 
-/* ---- opening ------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------- */
 
 static struct lv_chain chain;
 static uint64_t skipped;
@@ -342,7 +342,7 @@ static void test_children(void) {
   CHECK_INT(unlink(in("closed.vhd")), 0);
 }
 
-/* ---- memory that runs out ---------------------------------------------------------- */
+/* ---- memory that runs out ---------------------------------------------- */
 
 static void test_memory(void) {
   const char *list[] = {"/a", "/b"};

@@ -15,11 +15,12 @@
 #include "check.h"
 #include "io/drives.h"
 #include "io/newfile.h"
+#include "poor.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MIB (UINT64_C(1) << 20)
 
-/* ---- calls that fail ----------------------------------------------------- */
+/* ---- calls that fail --------------------------------------------------- */
 
 /* One call of the system's, which fails from its `from`-th time on, `times`
  * times. */
@@ -152,7 +153,7 @@ static void break_call(struct faulty *f, const char *call, int errnum,
   f->sys.getrandom = f_getrandom;
 }
 
-/* ---- a file under way ---------------------------------------------------- */
+/* ---- a file under way -------------------------------------------------- */
 
 static char base[PATH_MAX];
 
@@ -189,7 +190,7 @@ struct job {
   struct lv_folder folder;
   struct lv_newfile file;
   struct lvhd_error err;
-  char path[PATH_MAX + 100];
+  char path[2 * PATH_MAX];
   unsigned descriptors, entries;
 };
 
@@ -231,7 +232,7 @@ static void told(struct job *j, int code, int errnum, const char *call) {
   CHECK_STR(j->err.syscall, call);
 }
 
-/* ---- beginning ------------------------------------------------------------ */
+/* ---- beginning --------------------------------------------------------- */
 
 static void test_begin(void) {
   static const int none[] = {EOPNOTSUPP, EISDIR, EINVAL, ENOSYS, ENOENT};
@@ -300,7 +301,7 @@ static void test_begin_named(void) {
   }
 }
 
-/* ---- writing -------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------- */
 
 static int put(struct job *j, size_t n, uint64_t at) {
   static char bytes[70000];
@@ -479,7 +480,7 @@ static void test_attributes(void) {
   over(&j, 0);
 }
 
-/* ---- the name ------------------------------------------------------------- */
+/* ---- the name ---------------------------------------------------------- */
 
 /* Linking and settling, while a call fails. */
 static int publish(struct job *j, bool full) {
@@ -575,7 +576,7 @@ static void test_no_publish(void) {
   over(&j, 0);
 }
 
-/* ---- the end -------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------- */
 
 static void replace(void) {
   CHECK_INT(unlink(in("new.vhd")), 0);
@@ -717,13 +718,13 @@ static void test_gone_under_way(void) {
   over(&j, 0);
 }
 
-/* ---- below a root --------------------------------------------------------- */
+/* ---- below a root ------------------------------------------------------ */
 
 /* As begin(), by a path of Windows, whose drive is the folder base/root. */
 static int begin_below(struct job *j, struct faulty *f, const char *below) {
   struct lvhd_drive drive = {"C", in("root")};
   struct lv_drives *drives = NULL;
-  char path[PATH_MAX];
+  char path[PATH_MAX + 10];
   CHECK_INT(lv_drives_new(&drives, &drive, 1, NULL), 0);
   CHECK_INT(begin(j, f, "/root", false), 0);
   lv_newfile_abandon(&j->file);
@@ -808,12 +809,51 @@ static void test_removed_already(void) {
   }
 }
 
+/* The whole path is longer than a path may be; what lies below the root is
+ * not. */
+static void test_root_long(void) {
+  struct faulty f;
+  struct job j;
+  char below[PATH_MAX] = "";
+  for (int i = 0; i < 17; i++) {
+    size_t at = strlen(below), n = i < 16 ? 249 : 80;
+    below[at] = '/';
+    memset(below + at + 1, 'x', n);
+    below[at + 1 + n] = '\0';
+  }
+  break_call(&f, NULL, 0, 0, 0);
+  CHECK_INT(begin_below(&j, &f, below), 0);
+  CHECK(strlen(j.path) > PATH_MAX);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  CHECK_INT(count(in("root")), 3);
+  over(&j, 0);
+  CHECK_INT(count(in("root")), 2);
+}
+
+/* Without memory folders cannot be found again. */
+static void test_root_poor(void) {
+  struct faulty f;
+  struct job j;
+  break_call(&f, NULL, 0, 0, 0);
+  CHECK_INT(begin_below(&j, &f, "/x/y"), 0);
+  CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
+  poor_begin(1, true, POOR_ANY);
+  lv_newfile_abandon(&j.file);
+  CHECK(poor_end() > 0);
+  over(&j, 0);
+  CHECK(!exists("root/x/y/new.vhd"));
+  CHECK_INT(rmdir(in("root/x/y")), 0);
+  CHECK_INT(rmdir(in("root/x")), 0);
+}
+
 static void test_root(void) {
   CHECK_INT(mkdir(in("root"), 0700), 0);
   CHECK_INT(mkdir(in("out"), 0700), 0);
   test_root_made();
   test_root_removed();
   test_removed_already();
+  test_root_long();
+  test_root_poor();
   CHECK_INT(rmdir(in("out")), 0);
   CHECK_INT(rmdir(in("root")), 0);
 }

@@ -18,7 +18,7 @@
 
 #define MIB (INT64_C(1) << 20)
 
-/* ---- a creation ------------------------------------------------------------ */
+/* ---- a creation -------------------------------------------------------- */
 
 static struct lv_env env;
 static struct lvhd_create_options opts;
@@ -81,7 +81,7 @@ static void end(void) {
     end();                                                                   \
   } while (0)
 
-/* ---- what is told ------------------------------------------------------------ */
+/* ---- what is told ------------------------------------------------------ */
 
 static void same_locators(const struct lvhd_info *a,
                           const struct lvhd_info *b) {
@@ -252,7 +252,7 @@ static void test_root(void) {
   free(c.outcome);
 }
 
-/* ---- the steps ---------------------------------------------------------------- */
+/* ---- the steps --------------------------------------------------------- */
 
 static mode_t mode_then;
 
@@ -397,7 +397,7 @@ static void test_named(void) {
   end();
 }
 
-/* ---- who else is there -------------------------------------------------------- */
+/* ---- who else is there ------------------------------------------------- */
 
 static void take_name(void) {
   write_text("a", "theirs");
@@ -488,7 +488,7 @@ static void test_gone(void) {
   end();
 }
 
-/* ---- what is kept -------------------------------------------------------------- */
+/* ---- what is kept ------------------------------------------------------ */
 
 static uint8_t parent_uuid[16];
 
@@ -660,7 +660,7 @@ static void test_kept_unknown(void) {
   }
 }
 
-/* ---- memory that runs out --------------------------------------------------------- */
+/* ---- memory that runs out ---------------------------------------------- */
 
 /* A child as it is made or kept, with the k-th allocation failing. */
 static void test_poor(bool keeps, struct lv_drives *drives) {

@@ -26,7 +26,7 @@
 
 static char base[1000];
 
-/* ---- 1 rules ------------------------------------------------------------- */
+/* ---- 1 rules ----------------------------------------------------------- */
 
 /* From the from-th call (1 on) of that name, on a path that ends so, `times`
  * times. */
@@ -51,14 +51,14 @@ static struct watch {
   int fd;     /* of the last pwritev */
 } watch;
 
-static inline void rule(size_t i, const char *call, const char *name, int errnum,
-                 unsigned from, unsigned times) {
+static inline void rule(size_t i, const char *call, const char *name,
+                        int errnum, unsigned from, unsigned times) {
   watch.rules[i] = (struct rule){.call = call, .name = name, .errnum = errnum,
                                  .from = from, .times = times};
 }
 
 static inline void meddle(size_t i, const char *call, const char *name,
-                   void (*act)(void)) {
+                          void (*act)(void)) {
   rule(i, call, name, 0, 1, 1);
   watch.rules[i].act = act;
 }
@@ -105,7 +105,7 @@ static void note(const char *what, const char *path) {
            at > 0 ? " " : "", what, slash ? slash + 1 : path);
 }
 
-/* ---- 2 the table --------------------------------------------------------- */
+/* ---- 2 the table ------------------------------------------------------- */
 
 #define REAL lv_sys_real
 #define SYS const struct lv_sys *sys
@@ -275,7 +275,7 @@ static void watch_begin(void) {
   watch.sys.getrlimit = w_getrlimit;
 }
 
-/* ---- 3 the job ----------------------------------------------------------- */
+/* ---- 3 the job --------------------------------------------------------- */
 
 struct lv_job {
   bool cancel;            /* somebody wants it to end */
@@ -328,7 +328,7 @@ int lv_job_spread(struct lv_job *j, size_t n,
   return code;
 }
 
-/* ---- 4 what is there ------------------------------------------------------- */
+/* ---- 4 what is there --------------------------------------------------- */
 
 static const char *in(const char *name) {
   static char path[4][PATH_MAX];

@@ -375,9 +375,10 @@ static bool remove_below(const struct lv_newfile *file, const char *path) {
   return gone;
 }
 
-/* Removes the folders that we made, deepest first, as far as empty. */
+/* Removes the folders that we made, deepest first, as far as empty.  A root and
+ * what lies below it may each be as long as a path. */
 static void remove_folders(struct lv_newfile *file) {
-  char path[PATH_MAX];
+  char path[2 * PATH_MAX];
   size_t n = file->made_to;
   if (file->made_from == SIZE_MAX || n >= sizeof path)
     return;
