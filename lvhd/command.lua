@@ -282,7 +282,9 @@ local function failure(args, err)
   elseif type(err) ~= "table" then
     local text = tostring(err)
     if text:find("interrupted!", 1, true) then
-      return say_failure(args, exits.INTERRUPTED, "interrupted")
+      return say_failure(args, exits.INTERRUPTED, args.verb == "merge"
+        and "interrupted: the child reads as before; what was begun is "
+        .. "finished when the merge is run again" or "interrupted")
     end
     return say_failure(args, 1, text)
   elseif err.items then

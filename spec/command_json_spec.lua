@@ -241,13 +241,13 @@ local RUNS <const> = {
   { "create", "create n.vhd 64MiB" },
   { "create", "create nf.vhd 4MiB --fixed" },
   { "create", "create nc.vhd --parent l.vhd" },
-  { "create --dry-run", "create n2.vhd 64MiB" },
-  { "create --dry-run", "create a.vhd 64MiB --keep" },
+  { "create --dry-run", "create n2.vhd 64MiB", would = "create" },
+  { "create --dry-run", "create a.vhd 64MiB --keep", would = "nothing" },
   { "create --children", "create k%d.vhd --parent f.vhd --children 2" },
   { "create --children --dry-run",
-    "create j%d.vhd --parent f.vhd --children 2" },
+    "create j%d.vhd --parent f.vhd --children 2", would = "create" },
   { "create --children --dry-run",
-    "create k%d.vhd --parent f.vhd --children 2 --keep" },
+    "create k%d.vhd --parent f.vhd --children 2 --keep", would = "nothing" },
   { "info", "info l.vhd" },
   { "chain", "chain l.vhd" },
   { "children", "children a.vhd" },
@@ -255,22 +255,22 @@ local RUNS <const> = {
   { "check", "check l.vhd --chain" },
   { "map", "map l.vhd" },
   { "map", "map f.vhd --svg m.svg" },
-  { "write --dry-run", "write nc.vhd" },
+  { "write --dry-run", "write nc.vhd", would = "write" },
   { "write", "write nc.vhd", "<in" },
-  { "convert --dry-run", "convert nc.vhd d.vhd" },
+  { "convert --dry-run", "convert nc.vhd d.vhd", would = "convert" },
   { "convert", "convert nc.vhd d.raw --to raw" },
-  { "flatten --dry-run", "flatten nc.vhd d.vhd" },
+  { "flatten --dry-run", "flatten nc.vhd d.vhd", would = "convert" },
   { "flatten", "flatten nc.vhd d.vhd" },
-  { "relink --dry-run", "relink nc.vhd l.vhd" },
+  { "relink --dry-run", "relink nc.vhd l.vhd", would = "relink" },
   { "relink", "relink nc.vhd l.vhd" },
-  { "merge --dry-run", "merge nc.vhd" },
+  { "merge --dry-run", "merge nc.vhd", would = "merge" },
   { "merge", "merge nc.vhd --delete" },
-  { "compact --dry-run", "compact l.vhd" },
+  { "compact --dry-run", "compact l.vhd", would = "nothing" },
   { "compact", "compact l.vhd" },
-  { "resize --dry-run", "resize n.vhd 80MiB" },
-  { "resize --dry-run", "resize f.vhd 4MiB --force" },
+  { "resize --dry-run", "resize n.vhd 80MiB", would = "resize" },
+  { "resize --dry-run", "resize f.vhd 4MiB --force", would = "nothing" },
   { "resize", "resize n.vhd 80MiB" },
-  { "repair --dry-run", "repair n.vhd" },
+  { "repair --dry-run", "repair n.vhd", would = "nothing" },
   { "repair", "repair n.vhd" },
   { "version", "version" },
 }
@@ -302,6 +302,8 @@ describe("--json", function()
       assert.equal(run[2]:match "^%a+", line.verb)
       assert.equal(dry or nil, line.dry_run)
       assert.is_nil(line.error)
+      assert.equal(run.would, type(line.result) == "table"
+        and line.result.would or nil, run[2])
       seen[run[1]] = true
     end
     for _, row in ipairs(shapes.results) do

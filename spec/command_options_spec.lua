@@ -148,7 +148,7 @@ describe("the verbs that ask:", function()
     assert.equal(("\0"):rep(9), fine("read sub/leaf.vhd --parents . "
       .. "--offset 67108855"))
     fails(3, "read r.vhd --offset 64MiB",
-      "E_INVALIDARG.-r.vhd': %-%-offset: the disk has 67108864 bytes.-67108864")
+      "E_INVALIDARG %(0x80070057%): read '.-r.vhd': %-%-offset: the disk has 67108864 bytes.-67108864")
   end)
 end)
 
@@ -307,6 +307,31 @@ describe("the verbs that change:", function()
     common "repair u.vhd"
     assert.matches("^nothing to do", fine "repair u.vhd -n")
     assert.equal("", fine [[repair 'C:\u.vhd' --drive C=. --force -q]])
+  end)
+end)
+
+describe("--sync", function()
+  it("says what is waited for", function()
+    if not support.has "strace"
+      or not support.sh "strace -qqo /dev/null true" then
+      pending("strace is not installed, or not permitted")
+      return
+    end
+    local function flushes(words)
+      local log = dir .. "/log"
+      support.run(("cd %s && strace -f -o %s -e trace=fsync,fdatasync,syncfs"
+        .. " env %s %s -q"):format(q(dir), q(log), command.COMMAND, words))
+      local _, n = support.read(log):gsub("sync[fs]*%(", "")
+      return n
+    end
+    local full = flushes "create y.vhd 64MiB --sync full"
+    local data = flushes "create y2.vhd 64MiB --sync data"
+    assert.is_true(full > data and data > 0, full .. " " .. data)
+    assert.equal(0, flushes "create y3.vhd 64MiB --sync none")
+    assert.is_true(flushes "resize y.vhd 80MiB" > 0)
+    assert.equal(0, flushes "resize y2.vhd 80MiB --sync none")
+    assert.is_true(flushes "write y.vhd < in" > 0)
+    assert.equal(0, flushes "write y2.vhd --sync none < in")
   end)
 end)
 

@@ -337,6 +337,34 @@ describe("Ctrl-C", function()
     assert.equal("lvhd: interrupted\n", support.read(dir .. "/err"))
     assert.same({ "err" }, support.names(dir))
   end)
+
+  it("during a merge says that it is to be run again, and it is", function()
+    support.write(dir .. "/in", ("lvhd"):rep(25 * MiB))
+    local status, times = nil, 1
+    repeat -- until the machine is not too quick
+      times = times * 2
+      fine "create a.vhd 1GiB"
+      fine "create c.vhd --parent a.vhd"
+      for i = 0, times - 1 do
+        fine(("write c.vhd --sync none --offset %dMiB"):format(100 * i), "<in")
+      end
+      status = support.run(("cd %s && { %s merge c.vhd --progress json 2>err &"
+        .. " p=$!; while ! grep -q bytes err; do sleep 0.02; done;"
+        .. " kill -INT $p; wait $p; echo $?; }"):format(q(dir), "env "
+        .. COMMAND))
+      if status ~= "130\n" and times < 8 then
+        os.remove(dir .. "/a.vhd")
+        os.remove(dir .. "/c.vhd")
+      end
+    until status == "130\n" or times == 8
+    assert.equal("130\n", status)
+    assert.matches("lvhd: interrupted: .* run again\n$",
+      support.read(dir .. "/err"))
+    assert.equal("lvhd", fine "read c.vhd --length 4")
+    fine "merge c.vhd --delete --sync none"
+    assert.equal("lvhd", fine(("read a.vhd --length 4 --offset %dMiB"):format(
+      100 * times - 1)))
+  end)
 end)
 
 describe("map", function()
@@ -369,6 +397,18 @@ describe("map", function()
     assert.truthy(svg:find('x="744.00"[^>]* width="240.00"'), svg)
     assert.truthy(svg:find('x="24.00"[^>]* width="240.00"'))
     assert.truthy(rects >= 2 + 2 + 8)
+    for x, at in pairs { [24] = "0 B", [264] = "16 MiB", [504] = "32 MiB",
+      [744] = "48 MiB", [984] = "64 MiB" } do
+      assert.matches(('<text x="%d"[^>]*>%s</text>'):format(x, at), svg)
+    end
+    for _, words in ipairs { "Who holds what of c.vhd %(64 MiB%)",
+      "1  c.vhd %(differencing, leaf%), file of 16.0 MiB",
+      "2  a.vhd %(dynamic, root%), file of 16.0 MiB",
+      ">16 MiB read from it, 25 %% of the disk; pieces: 1 of 16 MiB; "
+        .. "blocks used: 8 of 32, 25 %%<", "never written, reads as zeros",
+      ">a little<", "<title>.-/a.vhd</title>" } do
+      assert.matches(words:gsub("^never", "Never"), svg)
+    end
     assert.truthy(svg:find("^<svg.*</svg>\n$"))
     fails(5, "map c.vhd --svg m.svg", "E_ALREADY_EXISTS")
   end)

@@ -23,6 +23,9 @@ local function copy_tree()
   local tree = support.tmpdir() .. "/lvhd tree"
   run("mkdir " .. q(tree) .. " && cp -r Makefile src lvhd rockspec "
     .. q(tree))
+  -- plain: nothing that a build has made
+  assert.equal("", run("cd " .. q(tree) .. " && find . -name build -o "
+    .. "-name '*.o' -o -name '*.so' -o -name '*.a' -o -name '*.d'"))
   return tree
 end
 
@@ -88,7 +91,9 @@ describe("make install #nosan #built", function()
     support.write(stage .. "/opt/lua/share/lua/5.4/other.lua", "")
     run(make .. "uninstall")
     assert.same({ ["opt/lua/share/lua/5.4/other.lua"] = true }, files(stage))
-    assert.is_false((sh("ls " .. q(stage .. "/opt/lua/lib/lua/5.4/lvhd"))))
+    for _, left in ipairs { "lib/lua/5.4/lvhd", "share/lua/5.4/lvhd" } do
+      assert.is_false((sh("ls " .. q(stage .. "/opt/lua/" .. left))), left)
+    end
   end)
 
   it("goes to /usr/local when not told otherwise", function()
@@ -130,6 +135,23 @@ describe("make install #nosan #built", function()
 end)
 
 describe("luarocks make #nosan #built", function()
+  local built -- one tree, built by the first that needs it
+
+  local function source_tree()
+    if not built then
+      built = run("mktemp -d"):gsub("\n$", "") .. "/lvhd"
+      run("mv " .. q(copy_tree()) .. " " .. q(built) .. " && chmod 755 "
+        .. q(built:match "^(.*)/"))
+    end
+    return built
+  end
+
+  teardown(function()
+    if built then
+      run("rm -rf " .. q(built:match "^(.*)/"))
+    end
+  end)
+
   -- root can cut the network off; anybody else has to believe.
   local function offline()
     return support.is_root() and (sh("unshare -n true")) and "unshare -n "
@@ -141,16 +163,87 @@ describe("luarocks make #nosan #built", function()
       pending("luarocks is not installed")
       return
     end
-    local source, tree = copy_tree(), support.tmpdir()
+    local source, tree = source_tree(), support.tmpdir()
     local rocks = "cd " .. q(source) .. " && " .. offline() .. CLEAN
       .. " MAKEFLAGS=-j2 luarocks --lua-version=5.4 --tree " .. q(tree)
-    run(rocks .. " make" .. QUICK)
+    local log = run(rocks .. " make" .. QUICK .. " 2>&1")
+    local _, compiled = log:gsub("CC +build/obj/src/lvhd%.o", "")
+    assert.equal(1, compiled) -- the install builds with the same flags
     try_out(tree .. "/share/lua/5.4", tree .. "/lib/lua/5.4")
     assert.matches("^lvhd %d", run(q(tree .. "/bin/lvhd") .. " version"))
     run(rocks .. " remove lvhd")
     assert.is_nil(files(tree)["share/lua/5.4/lvhd/init.lua"])
     assert.is_nil(files(tree)["lib/lua/5.4/lvhd/core.so"])
   end)
+
+  -- What an installed copy does, found by nothing but where it was installed.
+  local TRY <const> = [[
+cd / && lvhd create "$T/a.vhd" 64MiB && lvhd info "$T/a.vhd" &&
+lua5.4 -e 'local lvhd = require "lvhd"
+  local d = os.getenv "T"
+  lvhd.create_differencing(d .. "/b.vhd", d .. "/a.vhd"):wait()
+  print(#lvhd.chain(d .. "/b.vhd"), package.searchpath("lvhd.core", package.cpath))
+  ']]
+
+  local function needs(...)
+    for _, program in ipairs { ... } do
+      if not support.has(program) then
+        pending(program .. " is not installed")
+        return false
+      end
+    end
+    return true
+  end
+
+  it("installs for all as root, without network, and takes it away #root",
+    function()
+      if not needs("luarocks", "unshare") then
+        return
+      end
+      local folder = support.tmpdir()
+      support.write(folder .. "/script", ([[
+set -e
+mount -t tmpfs none /usr/local
+cd %s
+luarocks --lua-version=5.4 make %s >%s/log 2>&1
+%s
+luarocks --lua-version=5.4 remove lvhd >>%s/log 2>&1
+cd / && ! lua5.4 -e 'require "lvhd"' 2>/dev/null
+find /usr/local -type f | grep -v manifest || true
+]]):format(q(source_tree()), QUICK, folder, TRY,
+        folder))
+      local out = run(("T=%s PATH=/usr/local/bin:/usr/bin:/bin %s MAKEFLAGS=-j2 "
+        .. "unshare -nm sh %s"):format(q(folder), CLEAN, q(folder .. "/script")))
+      assert.matches("^made: dynamic, 64 MiB", out)
+      assert.matches("\n2\t/usr/local/lib/lua/5.4/lvhd/core.so\n$", out)
+    end)
+
+  it("installs for one user, without network, and takes it away #root",
+    function()
+      if not needs("luarocks", "unshare", "setpriv") then
+        return
+      end
+      local home = support.tmpdir()
+      local source = source_tree()
+      run(("chown -R 65534:65534 %s %s && chmod 755 %s"):format(q(home),
+        q(source), q(home)))
+      support.write(home .. "/script", ([[
+set -e
+cd %s
+luarocks --lua-version=5.4 make --local %s >%s/log 2>&1
+eval "$(luarocks --lua-version=5.4 path)"
+%s
+luarocks --lua-version=5.4 remove --local lvhd >>%s/log 2>&1
+cd / && ! lua5.4 -e 'require "lvhd"' 2>/dev/null
+find "$HOME/.luarocks" -type f | grep -v manifest || true
+]]):format(q(source), QUICK, home, TRY, home))
+      local out = run(("unshare -n setpriv --reuid 65534 --regid 65534"
+        .. " --clear-groups %s HOME=%s T=%s MAKEFLAGS=-j2 sh %s"):format(CLEAN,
+        q(home), q(home), q(home .. "/script")))
+      assert.matches("^made: dynamic, 64 MiB", out)
+      assert.matches(("\n2\t%s/.luarocks/lib/lua/5.4/lvhd/core.so\n$")
+        :format(home:gsub("%p", "%%%0")), out)
+    end)
 
   it("finds nothing wrong with the rockspec", function()
     if not support.has("luarocks") then

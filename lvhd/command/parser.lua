@@ -86,6 +86,9 @@ end
 function M.read(words)
   local parser = M.new()
   local function wrong(self, message)
+    if message:find "^unknown option '%-[^-]" then
+      message = message .. "\nA name that begins with a dash stands behind --."
+    end
     error({ usage = message, of = self:get_usage() }, 0)
   end
   parser.error = wrong
