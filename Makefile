@@ -397,10 +397,13 @@ VALGRIND = valgrind -q --leak-check=full --error-exitcode=9
 UNDER_VALGRIND = LVHD_SANITIZER=valgrind LVHD_UNDER="$(VALGRIND)" $(RUN_TESTS) \
   $(filter-out $(VALGRIND_NOT:%=$(B)/spec/%),$(CTESTS))
 VALGRIND_NOT = test_read test_alloc test_hostile
-valgrind valgrind-units:
+valgrind:
 	@sh spec/support/deps.sh test
 	@sh spec/support/deps.sh valgrind
-	@$(MAKE) --no-print-directory $@-run
+	@$(MAKE) --no-print-directory valgrind-run
+valgrind-units:
+	@sh spec/support/deps.sh valgrind
+	@$(MAKE) --no-print-directory valgrind-units-run
 valgrind-run: $(TEST_BUILD)
 	@$(UNDER_VALGRIND) -- $(VALGRIND) $(LUA) $(BUSTED) \
 	  --exclude-tags=slow,nosan $(BUSTED_ARGS) $(SPECS)

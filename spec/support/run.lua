@@ -62,12 +62,34 @@ end
 -- collections of all others would go through.
 local FILES <const> = 3
 
+-- The command, and the spec files that it ends with.
+local function split()
+  local from = #command + 1
+  while from > 1 and command[from - 1]:find("^'spec/.*_spec%.lua'$") do
+    from = from - 1
+  end
+  return table.concat(command, " ", 1, from - 1),
+    table.move(command, from, #command, 1, {})
+end
+
+-- The command with some of the files after the other, so many each time.
+local function in_turn(before, names, many)
+  local out = {}
+  for from = 1, #names, many do
+    out[#out + 1] = before .. " " .. table.concat(names, " ", from,
+      math.min(from + many - 1, #names))
+  end
+  return out
+end
+
 -- The whole folder goes in two lanes at once, of about as much text each: the
--- specs wait for disks and other programs as much as they compute.
+-- specs wait for disks and other programs as much as they compute.  Files that
+-- are named have a process each: they are the long ones, and some fork a lot.
 ---@return string[][] lanes of commands, one after another
 local function lanes()
   if command[#command] ~= "'spec'" then
-    return { { table.concat(command, " ") } }
+    local before, names = split()
+    return { #names > 0 and in_turn(before, names, 1) or { before } }
   end
   local list = io.popen("wc -c spec/*_spec.lua | sort -k1,1nr -k2")
   local lists, sizes = { {}, {} }, { 0, 0 }
@@ -84,11 +106,7 @@ local function lanes()
   local out = {}
   for i, names in ipairs(lists) do
     table.sort(names)
-    out[i] = {}
-    for from = 1, #names, FILES do
-      table.insert(out[i], before .. " " .. table.concat(names, " ", from,
-        math.min(from + FILES - 1, #names)))
-    end
+    out[i] = in_turn(before, names, FILES)
   end
   return out
 end

@@ -517,14 +517,29 @@ static void stop_all(struct batch *b, const struct lvhd_error *err) {
   }
 }
 
-static void end_slots(struct batch *b, struct lv_todo *todo) {
+/* What was put off comes next, in the order of the list: of those that want one
+ * name the first has it.  Both that were not taken and slots are in order. */
+static void put_back(const struct batch *b, struct lv_todo *todo) {
+  size_t n = todo->put_off;
+  for (size_t i = b->count; i-- > 0;) {
+    const struct slot *slot = &b->slots[i];
+    if (slot->state != LATER)
+      continue;
+    while (n > 0 && todo->list[n - 1] > slot->index)
+      todo->list[--todo->next] = todo->list[--n];
+    todo->list[--todo->next] = slot->index;
+  }
+  while (n > 0)
+    todo->list[--todo->next] = todo->list[--n];
+  todo->put_off = 0;
+}
+
+static void end_slots(struct batch *b) {
   for (size_t i = 0; i < b->count; i++) {
     struct slot *slot = &b->slots[i];
     if (slot->state == FAILED) {
       lv_kid_failed(b->m, slot->kid, slot->c.image, &slot->err);
       lv_job_step(b->job, 0, 1);
-    } else if (slot->state == LATER) {
-      todo->list[todo->put_off++] = slot->index;
     }
     lv_newfile_abandon(&slot->file);
     lvhd_error_clear(&slot->err);
@@ -627,7 +642,8 @@ int lv_batch_run(struct lv_many *m, struct lv_todo *todo, struct lv_job *job,
     take_all(b, todo);
     if (b->count > 0)
       code = make_batch(b, todo, err);
-    end_slots(b, todo);
+    put_back(b, todo);
+    end_slots(b);
     end_sites(b);
   }
   batch_free(b);

@@ -239,8 +239,7 @@ static void take_share(struct lv_many *m) {
   m->fds = share > FDS_LEAST ? share : FDS_LEAST;
 }
 
-/* Rounds over what is to be made: one batch after the other, and again over
- * those that were put off. */
+/* One batch after the other, in the order of the list. */
 static int go_through(struct lv_many *m, struct lv_job *job,
                       struct lvhd_error *err) {
   struct lv_todo todo = {.count = m->count};
@@ -250,13 +249,9 @@ static int go_through(struct lv_many *m, struct lv_job *job,
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   for (size_t i = 0; i < m->count; i++)
     todo.list[i] = i;
-  while (code == 0 && todo.count > 0) {
-    while (code == 0 && todo.next < todo.count) {
-      take_share(m);
-      code = lv_batch_run(m, &todo, job, err);
-    }
-    todo.count = todo.put_off;
-    todo.next = todo.put_off = 0;
+  while (code == 0 && todo.next < todo.count) {
+    take_share(m);
+    code = lv_batch_run(m, &todo, job, err);
   }
   free(todo.list);
   return code;

@@ -57,17 +57,17 @@ void lv_kid_failed(struct lv_many *m, struct lv_kid *kid, const char *path,
 void lv_kid_shares(struct lv_many *m, struct lv_kid *kid, const char *path,
                    const struct lvhd_error *err);
 
-/* Which images are to be made yet: some of them are put off. */
+/* Which images are to be made yet. */
 struct lv_todo {
-  size_t *list; /* of indices */
-  size_t next, count; /* those from next on were not taken yet */
-  size_t put_off;     /* so many at the start of the list wait for the next
-                         round */
+  size_t *list; /* of indices, ascending */
+  size_t next, count; /* those from next on are to be taken */
+  size_t put_off;     /* of the batch: so many at the start of the list are to
+                         be taken again */
 };
 
 /* Takes images from the list, and makes them in one batch.  Fails only where
  * nothing goes on: cancelled, or no memory; what was taken has its result or is
- * put off. */
+ * put off, and will be taken before the rest. */
 int lv_batch_run(struct lv_many *m, struct lv_todo *todo, struct lv_job *job,
                  struct lvhd_error *err);
 
