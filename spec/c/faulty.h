@@ -183,6 +183,27 @@ static inline void faulty_break(struct faulty *f, const char *call, int errnum,
   f->log[0] = f->opened[0] = '\0';
 }
 
+/* A chain of new files, /d/0 the leaf and /d/1 its parent; their identifiers
+ * are 10, 11 and so on.  Of a folder that can be written. */
+static inline void faulty_chain(struct faulty *f, unsigned count) {
+  for (unsigned i = 0; i < count; i++) {
+    const struct lv_sys *sys = &f->mem.sys;
+    char path[] = "/d/0", parent[] = "1";
+    struct forge disk = {.type = i + 1 < count ? 4 : 3, .size = 4096,
+                         .id = (uint8_t)(10 + i),
+                         .parent_id = (uint8_t)(11 + i), .parent = parent};
+    struct iovec iov = {0};
+    int fd = -1;
+    path[3] = (char)('0' + (int)i);
+    parent[0] = (char)('1' + (int)i);
+    iov.iov_base = forge(&disk, &iov.iov_len);
+    fd = f->real.openat(sys, AT_FDCWD, path, O_CREAT | O_EXCL | O_RDWR, 0);
+    CHECK_INT(f->real.pwritev(sys, fd, &iov, 1, 0), iov.iov_len);
+    sys->close(sys, fd);
+    free(iov.iov_base);
+  }
+}
+
 /* Nothing is open, and nothing was touched that must not be. */
 static inline void faulty_end(struct faulty *f) {
   CHECK_INT(mem_open(&f->mem), 0);

@@ -500,6 +500,8 @@ static void test_texts(void) {
   end(&w);
   begin(&w, 1);
   memset(bytes_of(&w, 0) + 512 + 40, 7, 20);
+  memset(bytes_of(&w, 0) + 512 + 64, 'b', 2);
+  memcpy(bytes_of(&w, 0) + 512 + 576, "MacX", 4);
   forge_repair(&w.f.mem.files[0]);
   open_whole(&w, 9);
   CHECK_INT(infos_of(&w, &infos, true), 0);
@@ -507,6 +509,7 @@ static void test_texts(void) {
   CHECK(!info->has_parent && info->parent_timestamp == 0);
   CHECK_INT(info->parent_uuid[0], 0);
   CHECK_INT(info->locator_count, 0);
+  CHECK_STR(info->parent_name, NULL);
   lv_infos_free(infos);
   end(&w);
 }
@@ -519,23 +522,7 @@ static void test_many(void) {
   struct world w;
   begin(&w, 1);
   mem_writable(&w.f.mem, &changes, 0);
-  for (unsigned i = 0; i < MANY; i++) {
-    const struct lv_sys *sys = &w.f.mem.sys;
-    struct forge disk = {.type = i + 1 < MANY ? 4 : 3, .size = 4096,
-                         .id = (uint8_t)(10 + i),
-                         .parent_id = (uint8_t)(11 + i)};
-    char path[8] = "/d/0", parent[2] = "1";
-    struct iovec iov = {0};
-    int fd = -1;
-    path[3] = (char)('0' + (int)i);
-    parent[0] = (char)('1' + (int)i);
-    disk.parent = parent;
-    iov.iov_base = forge(&disk, &iov.iov_len);
-    fd = w.f.real.openat(sys, AT_FDCWD, path, O_CREAT | O_EXCL | O_RDWR, 0);
-    CHECK_INT(w.f.real.pwritev(sys, fd, &iov, 1, 0), iov.iov_len);
-    sys->close(sys, fd);
-    free(iov.iov_base);
-  }
+  faulty_chain(&w.f, MANY);
   CHECK_INT(lv_chain_open(&w.chain, &w.f.env, "/d/0", NULL, 0, MANY, NULL,
                           &w.err), 0);
   if (CHECK(w.chain.count == MANY))
@@ -548,6 +535,7 @@ static void test_many(void) {
                              NULL), 0);
       CHECK_INT(lv_infos_add(&list, facts, NULL), 0);
     }
+  CHECK(w.chain.room < 2 * MANY && list.room < 2 * MANY); /* as needed */
   if (CHECK(list.count == MANY))
     for (unsigned i = 0; i < MANY; i++)
       CHECK_INT(list.items[i]->info.uuid[0], 10 + i);

@@ -457,6 +457,24 @@ static void test_long_name(void) {
   faulty_end(&f);
 }
 
+/* A note that has nothing for a damaged file; and nobody to tell. */
+static void test_no_help(void) {
+  struct faulty f;
+  struct opened o;
+  struct lv_file file = LV_FILE_INIT;
+  begin(&f, 1);
+  put_note(&f, &(struct draft){.uuid = 1});
+  damage(&f, HEADER);
+  o = open_leaf(&f);
+  CHECK_INT(o.code, INVALID);
+  CHECK_INT(o.err.reason, LV_R_HEADER_MISSING);
+  shut(&o, &f);
+  CHECK_INT(lv_file_open(&file, &f.env, LEAF, NULL), 0);
+  CHECK_INT(lv_image_adopt(&o.image, &f.env, &file, LEAF, NULL), INVALID);
+  CHECK_INT(file.fd, -1);
+  faulty_end(&f);
+}
+
 /* A whole file says whose it is, and the note's own bytes do not. */
 static void test_identity(void) {
   struct faulty f;
@@ -731,6 +749,7 @@ int main(void) {
   test_merge();
   test_finished();
   test_damaged();
+  test_no_help();
   test_ruin();
   test_long_name();
   test_identity();

@@ -557,6 +557,14 @@ static void fails_to_write(const char *call, int errnum, unsigned from,
 
 static void test_write_faults(void) {
   enum { DEVICE = LVHD_DISP_E_EXCEPTION };
+  struct wrote w;
+  start(&w);
+  faulty_break(&w.f, "O_TMPFILE", EIO, 1, 1);
+  put_note(&w, LEAF, true);
+  CHECK_INT(w.code, DEVICE);
+  CHECK_STR(w.err.syscall, "openat");
+  CHECK_STR(w.f.log, ""); /* nothing comes after it */
+  stop(&w);
   fails_to_write("pwritev", EIO, 1, true, DEVICE);
   fails_to_write("pwritev", EIO, 1, false, DEVICE);
   fails_to_write("fsync", EIO, 1, true, DEVICE);

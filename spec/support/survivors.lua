@@ -224,6 +224,9 @@ because "shadowed: so many names a child never has" [[
 because "shadowed: the folder itself ends in a slash here, and has no name" [[
   image/parent.c: add_drive: clause: rest[0] != '\0'
 ]]
+because "shadowed: what begins with slashes is no good path of Windows either" [[
+  image/parent.c: add_windows: always: lv_winpath_is(text, strlen(text))
+]]
 because "equivalent: below '0' the difference is negative, which is refused" [[
   image/parent.c: hex: clause: c >= '0'
 ]]

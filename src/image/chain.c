@@ -210,7 +210,7 @@ static int tell_parent(struct lv_facts *facts, const struct lv_chain *chain,
         memcmp(facts->locators[k].code, found->code, 4) == 0)
       facts->info.found_by = facts->locators[k].code;
   lv_parent_time(parent, &chain->images[i], &facts->findings);
-  return 0;
+  return facts->findings.no_memory ? no_memory(err) : 0;
 }
 
 static bool fits(const struct lv_chain *chain, size_t i,

@@ -182,15 +182,20 @@ static int open_parent(struct convert *v, const struct lv_look *look,
 
 /* The first parent that was changed after its child was made: what was read
  * may make no sense, and the new disk records no parent that would tell. */
-static void note_times(struct convert *v, const struct lv_source *source) {
+static int note_times(struct convert *v, const struct lv_source *source,
+                      struct lvhd_error *err) {
   const struct lv_chain *chain =
     source->disk ? lv_disk_chain_of(source->disk) : NULL;
   struct lv_findings list = {0};
+  int code = 0;
   for (size_t i = 0; chain && i + 1 < chain->count && list.count == 0; i++)
     lv_parent_time(&chain->images[i + 1], &chain->images[i], &list);
   if (list.count > 0)
     v->create.noted = list.items[0];
+  if (list.no_memory)
+    code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   lv_findings_free(&list);
+  return code;
 }
 
 /* For lv_publish. */
@@ -249,8 +254,9 @@ static int convert_run(void *args, struct lv_job *job,
   if (code == 0) {
     lv_job_total(job, (uint64_t)v->create.size, 1);
     v->pour.from = &source;
-    note_times(v, &source);
-    code = lv_publish(&v->create, write_file, job, err);
+    code = note_times(v, &source, err);
+    if (code == 0)
+      code = lv_publish(&v->create, write_file, job, err);
     v->pour.from = NULL;
   }
   lv_source_close(&source);
