@@ -623,6 +623,8 @@ static void look_at_parents(void) {
     {"~/in/dyn.vhd/x", "~/in/fix.vhd", IN_THE_WAY},
     {"C:\\new.vhd", "C:\\DYN.vhd", "~/in ~/in/dyn.vhd 2048K"},
     {"C:\\sub\\new.vhd", "..\\DYN.vhd", "~/in/sub ~/in/dyn.vhd 2048K"},
+    {"C:\\sub\\new.vhd", "..x\\B.vhd",
+     "~/in/sub ~/in/sub/..x/b.vhd 2048K"},
     {"C:\\new.vhd", "~/in/sub/a:b.vhd",
      "~/in ~/in/sub/a:b.vhd unnamable 2048K"},
   };

@@ -24,6 +24,7 @@ static void begin(void) {
   lv_env_init(&env, &calls.sys);
   env.drives = q.maps ? map : NULL;
   atomic_store(&env.no_openat2, q.walks);
+  errno = EACCES; /* of before: it says nothing */
 }
 
 /* The folder that is held is the one of that path. */
@@ -632,6 +633,12 @@ static void change_folders(void) {
   calls.act = make_new;
   expect_once(ask_folder, "a folder by now", "~/in ~/in/new/x missing");
   drop("~/in/new");
+  calls_break("openat2", ENOENT, 1, UINT_MAX / 2);
+  expect_once(ask_folder, "no root", NO_FOLDERS "openat2");
+  calls_break(NULL, ENOENT, 3, UINT_MAX / 2); /* it was opened and asked */
+  q.maps = true;
+  expect_once(ask_of, "no root", NO_FOLDERS "openat");
+  q.maps = false;
   refused_folders(ask_folder, "~/in/sub ~/in/sub");
 }
 
@@ -735,6 +742,12 @@ static void change_drives(void) {
   sub_again();
   calls_break("openat2", ELOOP, 2, UINT_MAX / 2);
   expect_once(ask_folder, "leads round", OUT_OF_DRIVE);
+  calls_break("openat2", EIO, 4, 1);
+  expect_once(ask_folder, "once", "DISP_E_EXCEPTION EIO openat2");
+  q.root = "C:\\sub"; /* the mapped folder, the look, the folder */
+  calls_break("openat2", EXDEV, 3, UINT_MAX / 2);
+  calls.every = 3;
+  expect_once(ask_folder, "leads out for good", OUT_OF_DRIVE);
   q.maps = false;
 }
 
