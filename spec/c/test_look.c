@@ -473,6 +473,8 @@ static void say_look(char answer[ANSWER], const struct lv_create *c,
   CHECK(look->folder.fd >= 0);
   CHECK((look->parent.fd >= 0) == (c->type == LVHD_DIFFERENCING));
   CHECK(memcmp(plan->fields.uuid, some_uuid, 16) == 0);
+  if (q.opts.has_timestamp)
+    CHECK_INT(plan->fields.timestamp, q.opts.timestamp - 946684800);
 }
 
 /* Between the looks of the call and of the worker. */
@@ -608,6 +610,9 @@ static void look_at_parents(void) {
      "~/in/sub ~/in/dyn.vhd 2048K"},
     {"~/in/no/such/new.vhd", "../../dyn.vhd",
      "~/in/no/such ~/in/dyn.vhd missing 2048K"},
+    {"~/in/no/new.vhd", "./../dyn.vhd",
+     "~/in/no ~/in/dyn.vhd missing 2048K"},
+    {"~/in/sub/new.vhd", "x/b.vhd", "~/in/sub ~/in/sub/x/b.vhd 2048K"},
     {"~/lsub/new.vhd", "../dyn.vhd", "~/in/sub ~/in/dyn.vhd 2048K"},
     {"~/in/new.vhd", "~/lin/dyn.vhd", "~/in ~/in/dyn.vhd 2048K"},
     {"~/in/new.vhd", "~/in/none.vhd", MISSING " ENOENT openat2"},
@@ -689,6 +694,9 @@ static void own_uuids(void) {
   look_for("another's", "~/in ~/in/fix.vhd 2048K");
   q.parent = NULL;
   look_for("no parent's", "~/in 2048K");
+  q.opts = (struct lvhd_create_options){.has_timestamp = true,
+                                        .timestamp = 946684805};
+  look_for("a time", "~/in 2048K");
 }
 
 /* ---- what changes meanwhile ---------------------------------------------- */
@@ -715,6 +723,16 @@ static void link_again(void) {
   put_link("in", "~/lin");
 }
 
+static void sub_leads_out(void) {
+  move("~/in/sub", "~/sub");
+  put_link("~/sub", "~/in/sub");
+}
+
+static void sub_again(void) {
+  drop("~/in/sub");
+  move("~/sub", "~/in/sub");
+}
+
 static void no_parent(void) { move("~/in/dyn.vhd", "~/in/kept.vhd"); }
 
 /* The worker's look goes by what the call has found. */
@@ -734,6 +752,16 @@ static void look_again(void) {
   calls_whole();
   CHECK_STR(answer_of(ask_look, "a link"), "~/in ~/in/dyn.vhd 2048K");
   link_again();
+  q = (struct question){.image = "C:\\sub\\new.vhd", .maps = true};
+  between = sub_leads_out;
+  calls_whole();
+  CHECK_STR(answer_of(ask_look, "out"), "E_ACCESSDENIED/OUTSIDE_DRIVE");
+  sub_again();
+  q.image = "C:\\new.vhd";
+  q.parent = "C:\\sub\\x\\b.vhd";
+  calls_whole();
+  CHECK_STR(answer_of(ask_look, "out"), "E_ACCESSDENIED/OUTSIDE_DRIVE");
+  sub_again();
   q = (struct question){.image = "~/in/new.vhd", .parent = "~/in/dyn.vhd"};
   between = other_parent;
   calls_whole();
@@ -811,6 +839,38 @@ static void little_room(struct statfs *st) {
   st->f_bavail--;
 }
 
+static void room_for_some(struct statfs *st) {
+  st->f_frsize = 512;
+  st->f_bavail = 10 * MIB / 512;
+}
+
+/* Full is full, whatever is wanted; and what is not written needs no room. */
+static void told_rooms(void) {
+  struct lvhd_error err = LVHD_ERROR_INIT;
+  char answer[ANSWER];
+  q = (struct question){.image = "~/in/new.vhd", .type = LVHD_FIXED,
+                        .size = WHOLE_DISK, .volume = true,
+                        .opts = {.allocate = LVHD_ZERO}};
+  calls_whole();
+  calls.forge_fs = is_full;
+  CHECK_INT(ask_look(answer, &err), LVHD_E_DISK_FULL);
+  CHECK_INT(err.expected, 8 * MIB);
+  CHECK_INT(err.actual, 0);
+  calls.forge_fs = little_room;
+  CHECK_INT(ask_look(answer, &err), LVHD_E_DISK_FULL);
+  CHECK_INT(err.expected, WHOLE_DISK + 512);
+  CHECK_INT(err.actual, WHOLE_DISK);
+  lvhd_error_clear(&err);
+  q = (struct question){.image = "~/in/new.vhd", .size = 2000000 * MIB,
+                        .volume = true,
+                        .opts = {.allocate = LVHD_RESERVE,
+                                 .has_block_size = true,
+                                 .block_size = MIB / 2}};
+  calls_break("fstatfs", 0, 1, UINT_MAX / 2);
+  calls.forge_fs = room_for_some;
+  expect_once(ask_look, "a table", "~/in 512K");
+}
+
 static void no_blocks(struct statfs *st) {
   st->f_bavail = st->f_blocks = 0;
 }
@@ -862,6 +922,11 @@ static void used_parents(void) {
   CHECK(of_parent);
   close(fd);
   look_for("free", "~/in ~/in/dyn.vhd 2048K");
+  fd = open(whole("~/in/nil.vhd"), O_RDWR | O_CLOEXEC);
+  CHECK_INT(fcntl(fd, F_OFD_SETLK, &lock), 0);
+  q.parent = "~/in/nil.vhd"; /* what it is comes first */
+  look_for("in use", "VM_E_INVALID_HD_FILE/UUID_MALFORMED");
+  close(fd);
 }
 
 /* A verb was interrupted on the parent, or is under way. */
@@ -897,14 +962,42 @@ static void noted_parents(void) {
   drop("~/in/.dyn.vhd.lvhd-journal");
 }
 
+static void comes(void) { put_file("~/in/newer"); }
+
 static void told_twins(void) {
   struct lvhd_error err = LVHD_ERROR_INIT;
   char answer[ANSWER];
+  q = (struct question){.image = "C:\\newer", .maps = true};
+  calls_break("getdents", 0, 1, 1);
+  calls.act = comes;
+  expect_once(ask_look, "comes meanwhile", EXISTS);
+  drop("~/in/newer");
   q = (struct question){.image = "C:\\DYN.vhd", .maps = true};
   calls_whole();
   CHECK(ask_look(answer, &err) == LVHD_E_ALREADY_EXISTS);
   CHECK_STR(brief(err.others), "~/in/dyn.vhd");
   CHECK(err.others && err.others[strlen(err.others) + 1] == '\0');
+  lvhd_error_clear(&err);
+}
+
+/* A parent whose way is longer than a locator. */
+static void long_ways(void) {
+  char folder[] = "/x", parent[PATH_MAX];
+  struct lv_create c = {.env = &env, .type = LVHD_DIFFERENCING,
+                        .real_folder = folder, .real_parent = parent};
+  struct lv_look look = {.exists = false};
+  struct lvhd_error err = LVHD_ERROR_INIT;
+  memset(parent, 'x', sizeof parent);
+  for (size_t i = 0; i < sizeof parent; i += 200)
+    parent[i] = '/';
+  parent[sizeof parent - 1] = '\0';
+  c.seen.size = 4 * MIB;
+  q = (struct question){0};
+  calls_whole();
+  begin();
+  CHECK_INT(lv_create_plan(&c, &look, some_uuid, &err),
+            LVHD_E_BUFFER_OVERFLOW);
+  CHECK((err.has & LVHD_AT_PARENT) != 0);
   lvhd_error_clear(&err);
 }
 
@@ -950,12 +1043,14 @@ static void furnish(void) {
   put_folder("~/in/sub");
   put_folder("~/in/sub/..x");
   put_folder("~/in/sub/.x");
+  put_folder("~/in/sub/x");
   put_disk("~/in/dyn.vhd", LVHD_DYNAMIC, 2 * MIB);
   put_disk("~/in/nil.vhd", LVHD_DYNAMIC, 2 * MIB);
   put_disk("~/in/small.vhd", LVHD_DYNAMIC, MIB / 2);
   put_disk("~/in/fix.vhd", LVHD_FIXED, 2 * MIB);
   put_disk("~/in/sub/..x/b.vhd", LVHD_DYNAMIC, 2 * MIB);
   put_disk("~/in/sub/.x/b.vhd", LVHD_DYNAMIC, 2 * MIB);
+  put_disk("~/in/sub/x/b.vhd", LVHD_DYNAMIC, 2 * MIB);
   put_disk("~/in/sub/a:b.vhd", LVHD_DYNAMIC, 2 * MIB);
   put_disk("~/in/tiny.vhd", LVHD_DYNAMIC, 2 * MIB);
   footer("~/in/nil.vhd", 68, nil, 16, true);
@@ -994,9 +1089,11 @@ int main(void) {
   same_states();
   gone_folders();
   rooms();
+  told_rooms();
   used_parents();
   noted_parents();
   told_twins();
+  long_ways();
   lv_drives_free(map);
   scene_end();
   return check_done();
