@@ -626,6 +626,7 @@ static void look_at_parents(void) {
     {"~/in/dyn.vhd", "~/in/none.vhd", MISSING " ENOENT openat2"},
     {"~/in/dyn.vhd", "~/in/fix.vhd", EXISTS},
     {"~/in/dyn.vhd/x", "~/in/fix.vhd", IN_THE_WAY},
+    {"~/in/dyn.vhd/x", "~/in/none.vhd", MISSING " ENOENT openat2"},
     {"C:\\new.vhd", "C:\\DYN.vhd", "~/in ~/in/dyn.vhd 2048K"},
     {"C:\\sub\\new.vhd", "..\\DYN.vhd", "~/in/sub ~/in/dyn.vhd 2048K"},
     {"C:\\sub\\new.vhd", "..x\\B.vhd",
@@ -733,6 +734,12 @@ static void sub_again(void) {
   move("~/sub", "~/in/sub");
 }
 
+static void both_go(void) {
+  move("~/in/dyn.vhd", "~/in/kept.vhd");
+  drop("~/in/gone");
+  put_file("~/in/gone");
+}
+
 static void no_parent(void) { move("~/in/dyn.vhd", "~/in/kept.vhd"); }
 
 /* The worker's look goes by what the call has found. */
@@ -767,7 +774,16 @@ static void look_again(void) {
   calls_whole();
   CHECK_STR(answer_of(ask_look, "another"), "~/in ~/in/dyn.vhd 512K");
   parent_again();
+  between = both_go; /* the parent comes first */
+  put_folder("~/in/gone");
+  q.image = "~/in/gone/new.vhd";
+  q.parent = "../dyn.vhd";
+  calls_whole();
+  CHECK_STR(answer_of(ask_look, "both"), MISSING " ENOENT openat2");
+  move("~/in/kept.vhd", "~/in/dyn.vhd");
+  drop("~/in/gone");
   between = no_parent;
+  q = (struct question){.image = "~/in/new.vhd", .parent = "~/in/dyn.vhd"};
   calls_whole();
   CHECK_STR(answer_of(ask_look, "none"), MISSING " ENOENT openat2");
   move("~/in/kept.vhd", "~/in/dyn.vhd");

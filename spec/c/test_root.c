@@ -340,6 +340,15 @@ static void open_below(void) {
   q.walks = false;
 }
 
+/* A FIFO is looked at and not opened: who waits at its other end sleeps on. */
+static void let_sleep(void) {
+  q.root = "~/in";
+  q.rest = "fifo";
+  calls_break("openat2", EIO, 3, 1);
+  CHECK_STR(answer_of(ask_open, q.rest), NOT_REGULAR);
+  CHECK(calls.hit == NULL);
+}
+
 static void fifo_now(void) {
   no_file();
   CHECK_INT(mkfifo(whole("~/in/a.vhd"), 0600), 0);
@@ -803,6 +812,7 @@ int main(void) {
   rest_of_roots();
   path_of_roots();
   open_below();
+  let_sleep();
   change_files();
   without_openat2();
   walk_past();
