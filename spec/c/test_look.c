@@ -18,7 +18,7 @@ static struct lv_drives *map; /* C: is ~/in, V: ~/in/sub, E: absent */
 struct question {
   const char *image, *parent;
   enum lvhd_type type; /* 0: dynamic, or differencing with a parent */
-  int64_t size;        /* 0: 4 MiB */
+  int64_t size;        /* 0: 4 MiB; NO_SIZE: 0 */
   struct lvhd_create_options opts;
   const char *source;
   bool converts, maps, from_base;
@@ -28,6 +28,13 @@ struct question {
 static struct question q;
 
 #define MIB (INT64_C(1) << 20)
+#define NO_SIZE INT64_MAX
+
+static int64_t size_of(void) {
+  if (q.parent && q.type == 0)
+    return 0;
+  return q.size == NO_SIZE ? 0 : q.size ? q.size : 4 * MIB;
+}
 
 static void begin(void) {
   lv_env_init(&env, &calls.sys);
@@ -46,7 +53,7 @@ static int make(struct lv_create *c, struct lvhd_error *err) {
   opts.base = whole(q.opts.base);
   code = lv_create_init(c, &env, type_of(), whole(q.image),
                         q.parent ? whole(q.parent) : "", &opts, err);
-  c->size = type_of() == LVHD_DIFFERENCING ? 0 : q.size ? q.size : 4 * MIB;
+  c->size = size_of();
   c->converts = q.converts;
   c->from_base = q.from_base;
   if (code == 0 && q.source) {
@@ -256,6 +263,7 @@ static void sizes(void) {
     const char *want;
   } rows[] = {
     {-512, 0, "E_INVALIDARG/SIZE_NOT_POSITIVE"},
+    {NO_SIZE, 0, "E_INVALIDARG/SIZE_NOT_POSITIVE"},
     {INT64_MIN, 0, "E_INVALIDARG/SIZE_NOT_POSITIVE"},
     {1, 0, "E_INVALIDARG/SIZE_UNALIGNED"},
     {4 * MIB + 256, 0, "E_INVALIDARG/SIZE_UNALIGNED"},
@@ -279,8 +287,9 @@ static void sizes(void) {
   }
   q = (struct question){.image = "/a", .size = 1, .converts = true};
   words(ask_words, "/a"); /* the source will tell */
-  q = (struct question){.image = "/a", .parent = "/p", .size = 1};
-  words(ask_words, "/a /p");
+  q = (struct question){.image = "/a", .parent = "/p",
+                        .type = LVHD_DIFFERENCING, .size = 1};
+  words(ask_words, "/a /p"); /* the parent's */
 }
 
 /* The limits that an error tells with a size. */
