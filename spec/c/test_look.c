@@ -5,6 +5,8 @@
  * volume, what changes between two looks, and each call and allocation that
  * fails.
  */
+#include <time.h>
+
 #include "calls.h"
 #include "image/journal.h"
 #include "io/drives.h"
@@ -484,6 +486,8 @@ static void say_look(char answer[ANSWER], const struct lv_create *c,
   CHECK(memcmp(plan->fields.uuid, some_uuid, 16) == 0);
   if (q.opts.has_timestamp)
     CHECK_INT(plan->fields.timestamp, q.opts.timestamp - 946684800);
+  else
+    CHECK(plan->fields.timestamp + INT64_C(946684800) + 3600 > time(NULL));
 }
 
 /* Between the looks of the call and of the worker. */
@@ -1005,7 +1009,8 @@ static void told_twins(void) {
   lvhd_error_clear(&err);
 }
 
-/* A parent whose way is longer than a locator. */
+/* Plans that cannot be: a parent whose way is longer than a locator, a disk
+ * larger than its table. */
 static void long_ways(void) {
   char folder[] = "/x", parent[PATH_MAX];
   struct lv_create c = {.env = &env, .type = LVHD_DIFFERENCING,
@@ -1023,6 +1028,11 @@ static void long_ways(void) {
   CHECK_INT(lv_create_plan(&c, &look, some_uuid, &err),
             LVHD_E_BUFFER_OVERFLOW);
   CHECK((err.has & LVHD_AT_PARENT) != 0);
+  c.type = LVHD_DYNAMIC; /* no parent's fault, and beyond what a table says */
+  c.size = INT64_C(1) << 50;
+  CHECK_INT(lv_create_plan(&c, &look, some_uuid, &err),
+            LVHD_VM_E_IMAGE_SIZE_TOO_LARGE);
+  CHECK((err.has & LVHD_AT_PARENT) == 0);
   lvhd_error_clear(&err);
 }
 
