@@ -847,7 +847,11 @@ static void gone_folders(void) {
   expect_once(ask_look, "comes back", "~/in 2048K");
   calls_break("fstatat", EIO, 1, 1);
   expect_once(ask_look, "was there", "DISP_E_EXCEPTION EIO fstatat");
-  q.parent = "dyn.vhd";
+  q.parent = "~/in/dyn.vhd";
+  calls_break("fstatat", EIO, 1, 1);
+  calls.forge = no_links;
+  calls.forges = true;
+  expect_once(ask_look, "comes back", "~/in ~/in/dyn.vhd 2048K");
   calls_break("pread", EIO, 1, 1);
   calls.forge = no_links;
   calls.forges = true;
