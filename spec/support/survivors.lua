@@ -289,6 +289,7 @@ because "shadowed: abandon closes what settle does not" [[
 
 because "sooner: no rest between two looks" [[
   op/look.c: lv_create_look: skip: lv_look_rest(i + 1)
+  op/look.c: lv_look_rest: edge: i > 1
   op/look.c: lv_look_rest: never: i > 1
   op/look.c: lv_look_rest: skip: nanosleep(&moment, NULL)
 ]]
@@ -297,6 +298,9 @@ because "sooner: the parent that is known is read again" [[
   op/look.c: lv_create_parent: false: c->seen.st.st_ino != 0 && lv_same_state(&c->seen.st, &look->parent.st)
   op/look.c: lv_create_parent: clause: !known
   op/look.c: lv_create_parent: clause: !known #2
+]]
+because "equivalent: no file that was opened is number 0, 1 or 2" [[
+  op/look.c: look_place: edge: look->folder.fd < 0
 ]]
 because "equivalent: no file has the number 0" [[
   op/look.c: lv_create_parent: clause: c->seen.st.st_ino != 0
