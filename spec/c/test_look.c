@@ -101,7 +101,7 @@ static int ask_parent_words(char answer[ANSWER], struct lvhd_error *err) {
 
 /* The words of the question that q is. */
 static void words(ask_fn *ask, const char *want) {
-  bool parents = strncmp(want, "parent: ", 8) == 0;
+  bool parents = strstr(want, "parent: ") == want;
   char what[200];
   snprintf(what, sizeof what, "%.80s %.80s", q.image, q.parent ? q.parent
                                                               : "");
@@ -110,7 +110,9 @@ static void words(ask_fn *ask, const char *want) {
   (void)answer_of(ask, what);
   if (!CHECK(of_parent == parents))
     fprintf(stderr, "  %s: %s\n", what, want);
-  expect(ask, what, want + (parents ? 8 : 0));
+  if (parents)
+    want += strlen("parent: ");
+  expect(ask, what, want);
 }
 
 #define FORBIDDEN "E_INVALID_NAME/CHARACTER_FORBIDDEN"

@@ -801,7 +801,8 @@ static void furnish(void) {
     {"./Vms/../Vms/./Base.vhd", "~/c/dots"}, {"~/c", "~/c/absroot"},
     {"~/lc/Vms", "~/c/viagiven"}, {"Vms/", "~/c/slash"},
     {"~/cx", "~/c/pre"},
-    {"~/o/Vms/Base.vhd", "~/c/other"}, {"VMS", "~/c/case"}, {"..", "~/c/Vms/back"},
+    {"~/o/Vms/Base.vhd", "~/c/other"}, {"VMS", "~/c/case"},
+    {"..", "~/c/Vms/back"},
     {"../../out", "~/c/Vms/far"}, {"Vms", "~/c/Sym"},
     {LONG_50 "/../Vms", "~/c/toLong"}};
   for (size_t i = 0; i < ROWS(folders); i++)
