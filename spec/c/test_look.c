@@ -729,6 +729,9 @@ static void parent_again(void) {
   move("~/in/kept.vhd", "~/in/dyn.vhd");
 }
 
+static void no_reads(void) { calls_break("pread", EIO, 1, UINT_MAX / 2); }
+static void no_notes(void) { calls_break("openat", EIO, 1, UINT_MAX / 2); }
+
 static void link_away(void) {
   drop("~/lin");
   put_link("in/sub", "~/lin");
@@ -785,6 +788,12 @@ static void look_again(void) {
   CHECK_STR(answer_of(ask_look, "out"), "E_ACCESSDENIED/OUTSIDE_DRIVE");
   sub_again();
   q = (struct question){.image = "~/in/new.vhd", .parent = "~/in/dyn.vhd"};
+  between = no_reads; /* what the call has read, the worker need not */
+  calls_whole();
+  CHECK_STR(answer_of(ask_look, "known"), "~/in ~/in/dyn.vhd 2048K");
+  between = no_notes;
+  calls_whole();
+  CHECK_STR(answer_of(ask_look, "known"), "~/in ~/in/dyn.vhd 2048K");
   between = other_parent;
   calls_whole();
   CHECK_STR(answer_of(ask_look, "another"), "~/in ~/in/dyn.vhd 512K");

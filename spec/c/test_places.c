@@ -520,6 +520,28 @@ static void count_twins(void) {
   expect_once(ask_exact, q.a, "0");
 }
 
+/* Names that are there as given need no list; a list that is kept is read
+ * once. */
+static void list_once(void) {
+  struct lv_twins twins = {0};
+  int dir = open(whole("~/c"), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  unsigned seen = 0;
+  q.a = "C:\\link\\Base.vhd";
+  calls_break("getdents", EIO, 1, UINT_MAX / 2);
+  CHECK_STR(answer_of(ask_find, q.a), "Vms/Base.vhd|");
+  calls_break("getdents", 0, UINT_MAX, 1);
+  begin();
+  env.names = lv_names_new();
+  CHECK_INT(lv_twins_find(&twins, &env, dir, "VMS", NULL), 0);
+  seen = calls.seen;
+  CHECK(twins.count == 1 && seen > 0);
+  CHECK_INT(lv_twins_find(&twins, &env, dir, "tWin", NULL), 0);
+  CHECK(twins.count == 2 && calls.seen == seen);
+  lv_names_free(env.names);
+  calls_whole();
+  close(dir);
+}
+
 /* ---- opening ------------------------------------------------------------- */
 
 static void open_places(void) {
@@ -842,6 +864,7 @@ int main(void) {
   give_up();
   change_twins();
   count_twins();
+  list_once();
   open_places();
   open_again();
   real_places();

@@ -238,10 +238,6 @@ because "equivalent: before the first look there is no error to clear" [[
 because "shadowed: the kernel opens no path of so many bytes" [[
   io/drives.c: is_plain: edge: strlen(rest) < sizeof w->real
 ]]
-because "sooner: the folder is read once more" [[
-  io/drives.c: lv_twins_find: false: env->names
-  io/drives.c: look_up: clause: !*missing
-]]
 because "sooner: name by name, though one call would do" [[
   io/drives.c: is_plain: clause: w->last == LV_LAST_AS_IT_IS
 ]]
@@ -292,12 +288,6 @@ because "sooner: no rest between two looks" [[
   op/look.c: lv_look_rest: edge: i > 1
   op/look.c: lv_look_rest: never: i > 1
   op/look.c: lv_look_rest: skip: nanosleep(&moment, NULL)
-]]
-because "sooner: the parent that is known is read again" [[
-  op/look.c: lv_create_parent: never: code == 0
-  op/look.c: lv_create_parent: false: c->seen.st.st_ino != 0 && lv_same_state(&c->seen.st, &look->parent.st)
-  op/look.c: lv_create_parent: clause: !known
-  op/look.c: lv_create_parent: clause: !known #2
 ]]
 because "equivalent: no file that was opened is number 0, 1 or 2" [[
   op/look.c: look_place: edge: look->folder.fd < 0
