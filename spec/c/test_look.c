@@ -5,6 +5,8 @@
  * volume, what changes between two looks, and each call and allocation that
  * fails.
  */
+#include <time.h>
+
 #include "calls.h"
 #include "image/journal.h"
 #include "io/drives.h"
@@ -18,7 +20,7 @@ static struct lv_drives *map; /* C: is ~/in, V: ~/in/sub, E: absent */
 struct question {
   const char *image, *parent;
   enum lvhd_type type; /* 0: dynamic, or differencing with a parent */
-  int64_t size;        /* 0: 4 MiB */
+  int64_t size;        /* 0: 4 MiB; NO_SIZE: 0 */
   struct lvhd_create_options opts;
   const char *source;
   bool converts, maps, from_base;
@@ -28,6 +30,13 @@ struct question {
 static struct question q;
 
 #define MIB (INT64_C(1) << 20)
+#define NO_SIZE INT64_MAX
+
+static int64_t size_of(void) {
+  if (q.parent && q.type == 0)
+    return 0;
+  return q.size == NO_SIZE ? 0 : q.size ? q.size : 4 * MIB;
+}
 
 static void begin(void) {
   lv_env_init(&env, &calls.sys);
@@ -46,7 +55,7 @@ static int make(struct lv_create *c, struct lvhd_error *err) {
   opts.base = whole(q.opts.base);
   code = lv_create_init(c, &env, type_of(), whole(q.image),
                         q.parent ? whole(q.parent) : "", &opts, err);
-  c->size = type_of() == LVHD_DIFFERENCING ? 0 : q.size ? q.size : 4 * MIB;
+  c->size = size_of();
   c->converts = q.converts;
   c->from_base = q.from_base;
   if (code == 0 && q.source) {
@@ -92,7 +101,7 @@ static int ask_parent_words(char answer[ANSWER], struct lvhd_error *err) {
 
 /* The words of the question that q is. */
 static void words(ask_fn *ask, const char *want) {
-  bool parents = strncmp(want, "parent: ", 8) == 0;
+  bool parents = strstr(want, "parent: ") == want;
   char what[200];
   snprintf(what, sizeof what, "%.80s %.80s", q.image, q.parent ? q.parent
                                                               : "");
@@ -101,7 +110,9 @@ static void words(ask_fn *ask, const char *want) {
   (void)answer_of(ask, what);
   if (!CHECK(of_parent == parents))
     fprintf(stderr, "  %s: %s\n", what, want);
-  expect(ask, what, want + (parents ? 8 : 0));
+  if (parents)
+    want += strlen("parent: ");
+  expect(ask, what, want);
 }
 
 #define FORBIDDEN "E_INVALID_NAME/CHARACTER_FORBIDDEN"
@@ -256,6 +267,7 @@ static void sizes(void) {
     const char *want;
   } rows[] = {
     {-512, 0, "E_INVALIDARG/SIZE_NOT_POSITIVE"},
+    {NO_SIZE, 0, "E_INVALIDARG/SIZE_NOT_POSITIVE"},
     {INT64_MIN, 0, "E_INVALIDARG/SIZE_NOT_POSITIVE"},
     {1, 0, "E_INVALIDARG/SIZE_UNALIGNED"},
     {4 * MIB + 256, 0, "E_INVALIDARG/SIZE_UNALIGNED"},
@@ -279,8 +291,9 @@ static void sizes(void) {
   }
   q = (struct question){.image = "/a", .size = 1, .converts = true};
   words(ask_words, "/a"); /* the source will tell */
-  q = (struct question){.image = "/a", .parent = "/p", .size = 1};
-  words(ask_words, "/a /p");
+  q = (struct question){.image = "/a", .parent = "/p",
+                        .type = LVHD_DIFFERENCING, .size = 1};
+  words(ask_words, "/a /p"); /* the parent's */
 }
 
 /* The limits that an error tells with a size. */
@@ -473,6 +486,10 @@ static void say_look(char answer[ANSWER], const struct lv_create *c,
   CHECK(look->folder.fd >= 0);
   CHECK((look->parent.fd >= 0) == (c->type == LVHD_DIFFERENCING));
   CHECK(memcmp(plan->fields.uuid, some_uuid, 16) == 0);
+  if (q.opts.has_timestamp)
+    CHECK_INT(plan->fields.timestamp, q.opts.timestamp - 946684800);
+  else
+    CHECK(plan->fields.timestamp + INT64_C(946684800) + 3600 > time(NULL));
 }
 
 /* Between the looks of the call and of the worker. */
@@ -608,6 +625,9 @@ static void look_at_parents(void) {
      "~/in/sub ~/in/dyn.vhd 2048K"},
     {"~/in/no/such/new.vhd", "../../dyn.vhd",
      "~/in/no/such ~/in/dyn.vhd missing 2048K"},
+    {"~/in/no/new.vhd", "./../dyn.vhd",
+     "~/in/no ~/in/dyn.vhd missing 2048K"},
+    {"~/in/sub/new.vhd", "x/b.vhd", "~/in/sub ~/in/sub/x/b.vhd 2048K"},
     {"~/lsub/new.vhd", "../dyn.vhd", "~/in/sub ~/in/dyn.vhd 2048K"},
     {"~/in/new.vhd", "~/lin/dyn.vhd", "~/in ~/in/dyn.vhd 2048K"},
     {"~/in/new.vhd", "~/in/none.vhd", MISSING " ENOENT openat2"},
@@ -621,8 +641,11 @@ static void look_at_parents(void) {
     {"~/in/dyn.vhd", "~/in/none.vhd", MISSING " ENOENT openat2"},
     {"~/in/dyn.vhd", "~/in/fix.vhd", EXISTS},
     {"~/in/dyn.vhd/x", "~/in/fix.vhd", IN_THE_WAY},
+    {"~/in/dyn.vhd/x", "~/in/none.vhd", MISSING " ENOENT openat2"},
     {"C:\\new.vhd", "C:\\DYN.vhd", "~/in ~/in/dyn.vhd 2048K"},
     {"C:\\sub\\new.vhd", "..\\DYN.vhd", "~/in/sub ~/in/dyn.vhd 2048K"},
+    {"C:\\sub\\new.vhd", "..x\\B.vhd",
+     "~/in/sub ~/in/sub/..x/b.vhd 2048K"},
     {"C:\\new.vhd", "~/in/sub/a:b.vhd",
      "~/in ~/in/sub/a:b.vhd unnamable 2048K"},
   };
@@ -687,6 +710,9 @@ static void own_uuids(void) {
   look_for("another's", "~/in ~/in/fix.vhd 2048K");
   q.parent = NULL;
   look_for("no parent's", "~/in 2048K");
+  q.opts = (struct lvhd_create_options){.has_timestamp = true,
+                                        .timestamp = 946684805};
+  look_for("a time", "~/in 2048K");
 }
 
 /* ---- what changes meanwhile ---------------------------------------------- */
@@ -703,6 +729,9 @@ static void parent_again(void) {
   move("~/in/kept.vhd", "~/in/dyn.vhd");
 }
 
+static void no_reads(void) { calls_break("pread", EIO, 1, UINT_MAX / 2); }
+static void no_notes(void) { calls_break("openat", EIO, 1, UINT_MAX / 2); }
+
 static void link_away(void) {
   drop("~/lin");
   put_link("in/sub", "~/lin");
@@ -711,6 +740,22 @@ static void link_away(void) {
 static void link_again(void) {
   drop("~/lin");
   put_link("in", "~/lin");
+}
+
+static void sub_leads_out(void) {
+  move("~/in/sub", "~/sub");
+  put_link("~/sub", "~/in/sub");
+}
+
+static void sub_again(void) {
+  drop("~/in/sub");
+  move("~/sub", "~/in/sub");
+}
+
+static void both_go(void) {
+  move("~/in/dyn.vhd", "~/in/kept.vhd");
+  drop("~/in/gone");
+  put_file("~/in/gone");
 }
 
 static void no_parent(void) { move("~/in/dyn.vhd", "~/in/kept.vhd"); }
@@ -732,12 +777,37 @@ static void look_again(void) {
   calls_whole();
   CHECK_STR(answer_of(ask_look, "a link"), "~/in ~/in/dyn.vhd 2048K");
   link_again();
+  q = (struct question){.image = "C:\\sub\\new.vhd", .maps = true};
+  between = sub_leads_out;
+  calls_whole();
+  CHECK_STR(answer_of(ask_look, "out"), "E_ACCESSDENIED/OUTSIDE_DRIVE");
+  sub_again();
+  q.image = "C:\\new.vhd";
+  q.parent = "C:\\sub\\x\\b.vhd";
+  calls_whole();
+  CHECK_STR(answer_of(ask_look, "out"), "E_ACCESSDENIED/OUTSIDE_DRIVE");
+  sub_again();
   q = (struct question){.image = "~/in/new.vhd", .parent = "~/in/dyn.vhd"};
+  between = no_reads; /* what the call has read, the worker need not */
+  calls_whole();
+  CHECK_STR(answer_of(ask_look, "known"), "~/in ~/in/dyn.vhd 2048K");
+  between = no_notes;
+  calls_whole();
+  CHECK_STR(answer_of(ask_look, "known"), "~/in ~/in/dyn.vhd 2048K");
   between = other_parent;
   calls_whole();
   CHECK_STR(answer_of(ask_look, "another"), "~/in ~/in/dyn.vhd 512K");
   parent_again();
+  between = both_go; /* the parent comes first */
+  put_folder("~/in/gone");
+  q.image = "~/in/gone/new.vhd";
+  q.parent = "../dyn.vhd";
+  calls_whole();
+  CHECK_STR(answer_of(ask_look, "both"), MISSING " ENOENT openat2");
+  move("~/in/kept.vhd", "~/in/dyn.vhd");
+  drop("~/in/gone");
   between = no_parent;
+  q = (struct question){.image = "~/in/new.vhd", .parent = "~/in/dyn.vhd"};
   calls_whole();
   CHECK_STR(answer_of(ask_look, "none"), MISSING " ENOENT openat2");
   move("~/in/kept.vhd", "~/in/dyn.vhd");
@@ -788,7 +858,11 @@ static void gone_folders(void) {
   expect_once(ask_look, "comes back", "~/in 2048K");
   calls_break("fstatat", EIO, 1, 1);
   expect_once(ask_look, "was there", "DISP_E_EXCEPTION EIO fstatat");
-  q.parent = "dyn.vhd";
+  q.parent = "~/in/dyn.vhd";
+  calls_break("fstatat", EIO, 1, 1);
+  calls.forge = no_links;
+  calls.forges = true;
+  expect_once(ask_look, "comes back", "~/in ~/in/dyn.vhd 2048K");
   calls_break("pread", EIO, 1, 1);
   calls.forge = no_links;
   calls.forges = true;
@@ -807,6 +881,38 @@ static void enough_room(struct statfs *st) {
 static void little_room(struct statfs *st) {
   enough_room(st);
   st->f_bavail--;
+}
+
+static void room_for_some(struct statfs *st) {
+  st->f_frsize = 512;
+  st->f_bavail = 10 * MIB / 512;
+}
+
+/* Full is full, whatever is wanted; and what is not written needs no room. */
+static void told_rooms(void) {
+  struct lvhd_error err = LVHD_ERROR_INIT;
+  char answer[ANSWER];
+  q = (struct question){.image = "~/in/new.vhd", .type = LVHD_FIXED,
+                        .size = WHOLE_DISK, .volume = true,
+                        .opts = {.allocate = LVHD_ZERO}};
+  calls_whole();
+  calls.forge_fs = is_full;
+  CHECK_INT(ask_look(answer, &err), LVHD_E_DISK_FULL);
+  CHECK_INT(err.expected, 8 * MIB);
+  CHECK_INT(err.actual, 0);
+  calls.forge_fs = little_room;
+  CHECK_INT(ask_look(answer, &err), LVHD_E_DISK_FULL);
+  CHECK_INT(err.expected, WHOLE_DISK + 512);
+  CHECK_INT(err.actual, WHOLE_DISK);
+  lvhd_error_clear(&err);
+  q = (struct question){.image = "~/in/new.vhd", .size = 2000000 * MIB,
+                        .volume = true,
+                        .opts = {.allocate = LVHD_RESERVE,
+                                 .has_block_size = true,
+                                 .block_size = MIB / 2}};
+  calls_break("fstatfs", 0, 1, UINT_MAX / 2);
+  calls.forge_fs = room_for_some;
+  expect_once(ask_look, "a table", "~/in 512K");
 }
 
 static void no_blocks(struct statfs *st) {
@@ -860,6 +966,11 @@ static void used_parents(void) {
   CHECK(of_parent);
   close(fd);
   look_for("free", "~/in ~/in/dyn.vhd 2048K");
+  fd = open(whole("~/in/nil.vhd"), O_RDWR | O_CLOEXEC);
+  CHECK_INT(fcntl(fd, F_OFD_SETLK, &lock), 0);
+  q.parent = "~/in/nil.vhd"; /* what it is comes first */
+  look_for("in use", "VM_E_INVALID_HD_FILE/UUID_MALFORMED");
+  close(fd);
 }
 
 /* A verb was interrupted on the parent, or is under way. */
@@ -895,14 +1006,48 @@ static void noted_parents(void) {
   drop("~/in/.dyn.vhd.lvhd-journal");
 }
 
+static void comes(void) { put_file("~/in/newer"); }
+
 static void told_twins(void) {
   struct lvhd_error err = LVHD_ERROR_INIT;
   char answer[ANSWER];
+  q = (struct question){.image = "C:\\newer", .maps = true};
+  calls_break("getdents", 0, 1, 1);
+  calls.act = comes;
+  expect_once(ask_look, "comes meanwhile", EXISTS);
+  drop("~/in/newer");
   q = (struct question){.image = "C:\\DYN.vhd", .maps = true};
   calls_whole();
   CHECK(ask_look(answer, &err) == LVHD_E_ALREADY_EXISTS);
   CHECK_STR(brief(err.others), "~/in/dyn.vhd");
   CHECK(err.others && err.others[strlen(err.others) + 1] == '\0');
+  lvhd_error_clear(&err);
+}
+
+/* Plans that cannot be: a parent whose way is longer than a locator, a disk
+ * larger than its table. */
+static void long_ways(void) {
+  char folder[] = "/x", parent[PATH_MAX];
+  struct lv_create c = {.env = &env, .type = LVHD_DIFFERENCING,
+                        .real_folder = folder, .real_parent = parent};
+  struct lv_look look = {.exists = false};
+  struct lvhd_error err = LVHD_ERROR_INIT;
+  memset(parent, 'x', sizeof parent);
+  for (size_t i = 0; i < sizeof parent; i += 200)
+    parent[i] = '/';
+  parent[sizeof parent - 1] = '\0';
+  c.seen.size = 4 * MIB;
+  q = (struct question){0};
+  calls_whole();
+  begin();
+  CHECK_INT(lv_create_plan(&c, &look, some_uuid, &err),
+            LVHD_E_BUFFER_OVERFLOW);
+  CHECK((err.has & LVHD_AT_PARENT) != 0);
+  c.type = LVHD_DYNAMIC; /* no parent's fault, and beyond what a table says */
+  c.size = INT64_C(1) << 50;
+  CHECK_INT(lv_create_plan(&c, &look, some_uuid, &err),
+            LVHD_VM_E_IMAGE_SIZE_TOO_LARGE);
+  CHECK((err.has & LVHD_AT_PARENT) == 0);
   lvhd_error_clear(&err);
 }
 
@@ -948,12 +1093,14 @@ static void furnish(void) {
   put_folder("~/in/sub");
   put_folder("~/in/sub/..x");
   put_folder("~/in/sub/.x");
+  put_folder("~/in/sub/x");
   put_disk("~/in/dyn.vhd", LVHD_DYNAMIC, 2 * MIB);
   put_disk("~/in/nil.vhd", LVHD_DYNAMIC, 2 * MIB);
   put_disk("~/in/small.vhd", LVHD_DYNAMIC, MIB / 2);
   put_disk("~/in/fix.vhd", LVHD_FIXED, 2 * MIB);
   put_disk("~/in/sub/..x/b.vhd", LVHD_DYNAMIC, 2 * MIB);
   put_disk("~/in/sub/.x/b.vhd", LVHD_DYNAMIC, 2 * MIB);
+  put_disk("~/in/sub/x/b.vhd", LVHD_DYNAMIC, 2 * MIB);
   put_disk("~/in/sub/a:b.vhd", LVHD_DYNAMIC, 2 * MIB);
   put_disk("~/in/tiny.vhd", LVHD_DYNAMIC, 2 * MIB);
   footer("~/in/nil.vhd", 68, nil, 16, true);
@@ -992,9 +1139,11 @@ int main(void) {
   same_states();
   gone_folders();
   rooms();
+  told_rooms();
   used_parents();
   noted_parents();
   told_twins();
+  long_ways();
   lv_drives_free(map);
   scene_end();
   return check_done();

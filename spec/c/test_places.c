@@ -326,7 +326,8 @@ static void find_long(void) {
     {"New", PATH_MAX + 1, TOO_LONG "openat"},
     {"\u023A", PATH_MAX - 2, "\u2C65|/x"}, /* a byte longer as it is */
     {"\u023A", PATH_MAX - 1, TOO_LONG "openat"},
-    {"Sym", PATH_MAX - 5, "Vms|/x"},
+    {"Sym", PATH_MAX - 2, "Vms|/x"},
+    {"Sym", PATH_MAX - 1, TOO_LONG "readlinkat"},
     {"abs", PATH_MAX - 2, TOO_LONG "readlinkat"},
     {"toLong", PATH_MAX - 2, TOO_LONG "readlinkat"},
   };
@@ -369,18 +370,18 @@ static void tell_twins(void) {
 
 static void take_twins(void) {
   struct lv_twins twins = {0};
-  lv_twins_take(&twins, "Ab", "abc");
-  lv_twins_take(&twins, "Ab", "a");
+  lv_twins_take(&twins, "Abcdefghij", "abcdefghijk");
+  lv_twins_take(&twins, "Abcdefghij", "abcdefghi");
   CHECK(twins.count == 0 && !twins.exact);
-  lv_twins_take(&twins, "Ab", "AB");
-  lv_twins_take(&twins, "Ab", "ab");
-  lv_twins_take(&twins, "Ab", "aB");
+  lv_twins_take(&twins, "Abcdefghij", "ABCDEFGHIJ");
+  lv_twins_take(&twins, "Abcdefghij", "abcdefghij");
+  lv_twins_take(&twins, "Abcdefghij", "aBcDeFgHiJ");
   CHECK(twins.count == 3 && !twins.exact);
-  CHECK_STR(twins.names[0], "AB");
-  CHECK_STR(twins.names[1], "ab");
-  lv_twins_take(&twins, "Ab", "Ab");
+  CHECK_STR(twins.names[0], "ABCDEFGHIJ");
+  CHECK_STR(twins.names[1], "abcdefghij");
+  lv_twins_take(&twins, "Abcdefghij", "Abcdefghij");
   CHECK(twins.count == 4 && twins.exact);
-  CHECK_STR(twins.names[1], "ab");
+  CHECK_STR(twins.names[1], "abcdefghij");
   twins = (struct lv_twins){0};
   lv_twins_take(&twins, "\u2C65", "\u023A"); /* not of one length */
   CHECK(twins.count == 1 && !twins.exact);
@@ -517,6 +518,28 @@ static void count_twins(void) {
   q.a = "VMS"; /* a folder that cannot be listed has none */
   calls_break("openat", EACCES, 1, 1);
   expect_once(ask_exact, q.a, "0");
+}
+
+/* Names that are there as given need no list; a list that is kept is read
+ * once. */
+static void list_once(void) {
+  struct lv_twins twins = {0};
+  int dir = open(whole("~/c"), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  unsigned seen = 0;
+  q.a = "C:\\link\\Base.vhd";
+  calls_break("getdents", EIO, 1, UINT_MAX / 2);
+  CHECK_STR(answer_of(ask_find, q.a), "Vms/Base.vhd|");
+  calls_break("getdents", 0, UINT_MAX, 1);
+  begin();
+  env.names = lv_names_new();
+  CHECK_INT(lv_twins_find(&twins, &env, dir, "VMS", NULL), 0);
+  seen = calls.seen;
+  CHECK(twins.count == 1 && seen > 0);
+  CHECK_INT(lv_twins_find(&twins, &env, dir, "tWin", NULL), 0);
+  CHECK(twins.count == 2 && calls.seen == seen);
+  lv_names_free(env.names);
+  calls_whole();
+  close(dir);
 }
 
 /* ---- opening ------------------------------------------------------------- */
@@ -690,6 +713,7 @@ static void find_ways(void) {
     {"~/o", "~/c/x.vhd", "../c/x.vhd C:\\x.vhd no_relative"},
     {"~/cx", "~/c/x.vhd", "../c/x.vhd C:\\x.vhd"},
     {"~/cx", "~/cx/x.vhd", "x.vhd none"},
+    {"~/c/Vms", "~/cx/x.vhd", "../../cx/x.vhd none"},
     {"~/c", "~/c/a:b.vhd", "a:b.vhd none unnamable"},
   };
   q.map = few;
@@ -799,7 +823,8 @@ static void furnish(void) {
     {"./Vms/../Vms/./Base.vhd", "~/c/dots"}, {"~/c", "~/c/absroot"},
     {"~/lc/Vms", "~/c/viagiven"}, {"Vms/", "~/c/slash"},
     {"~/cx", "~/c/pre"},
-    {"~/o/Vms/Base.vhd", "~/c/other"}, {"VMS", "~/c/case"}, {"..", "~/c/Vms/back"},
+    {"~/o/Vms/Base.vhd", "~/c/other"}, {"VMS", "~/c/case"},
+    {"..", "~/c/Vms/back"},
     {"../../out", "~/c/Vms/far"}, {"Vms", "~/c/Sym"},
     {LONG_50 "/../Vms", "~/c/toLong"}};
   for (size_t i = 0; i < ROWS(folders); i++)
@@ -839,6 +864,7 @@ int main(void) {
   give_up();
   change_twins();
   count_twins();
+  list_once();
   open_places();
   open_again();
   real_places();

@@ -24,6 +24,7 @@ static void begin(void) {
   lv_env_init(&env, &calls.sys);
   env.drives = q.maps ? map : NULL;
   atomic_store(&env.no_openat2, q.walks);
+  errno = EACCES; /* of before: it says nothing */
 }
 
 /* The folder that is held is the one of that path. */
@@ -339,6 +340,15 @@ static void open_below(void) {
   q.walks = false;
 }
 
+/* A FIFO is looked at and not opened: who waits at its other end sleeps on. */
+static void let_sleep(void) {
+  q.root = "~/in";
+  q.rest = "fifo";
+  calls_break("openat2", EIO, 3, 1);
+  CHECK_STR(answer_of(ask_open, q.rest), NOT_REGULAR);
+  CHECK(calls.hit == NULL);
+}
+
 static void fifo_now(void) {
   no_file();
   CHECK_INT(mkfifo(whole("~/in/a.vhd"), 0600), 0);
@@ -632,6 +642,12 @@ static void change_folders(void) {
   calls.act = make_new;
   expect_once(ask_folder, "a folder by now", "~/in ~/in/new/x missing");
   drop("~/in/new");
+  calls_break("openat2", ENOENT, 1, UINT_MAX / 2);
+  expect_once(ask_folder, "no root", NO_FOLDERS "openat2");
+  calls_break(NULL, ENOENT, 3, UINT_MAX / 2); /* it was opened and asked */
+  q.maps = true;
+  expect_once(ask_of, "no root", NO_FOLDERS "openat");
+  q.maps = false;
   refused_folders(ask_folder, "~/in/sub ~/in/sub");
 }
 
@@ -735,6 +751,12 @@ static void change_drives(void) {
   sub_again();
   calls_break("openat2", ELOOP, 2, UINT_MAX / 2);
   expect_once(ask_folder, "leads round", OUT_OF_DRIVE);
+  calls_break("openat2", EIO, 4, 1);
+  expect_once(ask_folder, "once", "DISP_E_EXCEPTION EIO openat2");
+  q.root = "C:\\sub"; /* the mapped folder, the look, the folder */
+  calls_break("openat2", EXDEV, 3, UINT_MAX / 2);
+  calls.every = 3;
+  expect_once(ask_folder, "leads out for good", OUT_OF_DRIVE);
   q.maps = false;
 }
 
@@ -790,6 +812,7 @@ int main(void) {
   rest_of_roots();
   path_of_roots();
   open_below();
+  let_sleep();
   change_files();
   without_openat2();
   walk_past();

@@ -285,6 +285,84 @@ because "equivalent: the root of all is its own real path" [[
 because "shadowed: the kernel finds no empty name either" [[
   io/root.c: next_name: clause: n == 0
 ]]
+because "equivalent: without memory that is told, whatever else failed" [[
+  io/root.c: lv_root_around: clause: code == 0
+]]
+because "equivalent: no file that was opened is number 0, 1 or 2" [[
+  io/root.c: hold_folder: edge: root->fd < 0
+  io/root.c: hold_folder: edge: root->fd < 0 #2
+  io/root.c: open_path: edge: root->fd < 0
+  io/root.c: lv_root_free: edge: root->fd >= 0
+  io/root.c: step: edge: fd < 0
+  io/root.c: walk: edge: fd < 0
+  io/root.c: open_beneath: edge: fd >= 0
+  io/root.c: open_beneath: edge: last >= 0
+  io/root.c: lv_root_fd: edge: fd >= 0
+  io/root.c: lv_open_real: edge: all.fd < 0
+  io/root.c: look: edge: fd < 0
+  io/root.c: look: edge: fd >= 0
+  io/root.c: lv_root_open: edge: file->fd < 0
+  io/drives.c: leave_dir: edge: w->dir >= 0
+  io/drives.c: enter_dir: edge: w->dir >= 0
+  io/drives.c: enter_dir: edge: w->dir >= 0 #2
+  io/drives.c: is_plain: edge: fd >= 0
+  io/drives.c: is_plain: edge: fd >= 0 #2
+  io/drives.c: lv_drives_open: edge: *fd < 0
+  io/drives.c: lv_drives_open: edge: *fd >= 0
+  io/drives.c: lv_drives_call_path: edge: fd >= 0
+  io/folder.c: open_folder: edge: folder->fd < 0
+  io/folder.c: open_folder: edge: folder->fd >= 0
+  io/folder.c: open_folder: edge: folder->fd < 0 #2
+  io/folder.c: open_below: edge: folder->fd < 0
+  io/folder.c: open_below: edge: folder->fd >= 0
+  io/folder.c: open_below: edge: folder->fd < 0 #2
+  io/folder.c: lv_folder_gone: edge: folder->fd >= 0
+  io/folder.c: lv_folder_close: edge: folder->fd >= 0
+]]
+because "equivalent: what failed is no file" [[
+  io/drives.c: lv_drives_root: clause: code == 0
+]]
+because "equivalent: after a failure nobody asks for it" [[
+  io/drives.c: lv_drives_open: clause: code == 0
+  io/drives.c: is_plain: clause: good
+  io/folder.c: open_folder: true: folder->fd >= 0
+  io/folder.c: open_below: true: folder->fd >= 0
+]]
+because "equivalent: names of two lengths differ in their bytes" [[
+  io/drives.c: lv_twins_take: clause: n == m
+]]
+because "equivalent: no link is empty" [[
+  io/drives.c: follow: edge: n < 0
+  io/drives.c: follow: edge: n < 0 #2
+]]
+because "equivalent: at the bound both ways give the same" [[
+  io/drives.c: follow: edge: w->given > strlen(w->todo)
+]]
+because "equivalent: before the first look there is no error to clear" [[
+  io/drives.c: find: edge: i > 0
+]]
+because "shadowed: the kernel opens no path of so many bytes" [[
+  io/drives.c: is_plain: edge: strlen(rest) < sizeof w->real
+]]
+because "sooner: name by name, though one call would do" [[
+  io/drives.c: is_plain: clause: w->last == LV_LAST_AS_IT_IS
+]]
+because "sooner: it is looked for once more" [[
+  io/drives.c: find: edge: i < LOOKS
+  io/drives.c: lv_drives_open: edge: i < LOOKS
+]]
+because "equivalent: a path is absolute, and its root can be opened" [[
+  io/folder.c: cut_component: clause: n > 1
+  io/folder.c: cut_component: clause: n > 1 #2
+  io/folder.c: cut_component: edge: n > 1
+  io/folder.c: cut_component: edge: n > 1 #2
+]]
+because "equivalent: no other error has that reason" [[
+  io/folder.c: open_windows: clause: code == LVHD_E_PATH_NOT_FOUND
+]]
+because "shadowed: there is nothing to be told of -1" [[
+  io/folder.c: lv_folder_gone: clause: folder->fd >= 0
+]]
 because "equivalent: abandon takes away once more what is gone" [[
   io/newfile.c: link_named: never: sys->unlinkat(sys, file->nearest, file->temp, 0) == 0
 ]]
@@ -429,6 +507,53 @@ because "equivalent: a real path has a slash at least" [[
 ]]
 because "sooner: the hundred looks are over in less time" [[
   op/publish.c: lv_publish: skip: lv_look_rest(i)
+]]
+
+-- ---- op: looks -------------------------------------------------------------
+
+because "sooner: no rest between two looks" [[
+  op/look.c: lv_create_look: skip: lv_look_rest(i + 1)
+  op/look.c: lv_look_rest: edge: i > 1
+  op/look.c: lv_look_rest: never: i > 1
+  op/look.c: lv_look_rest: skip: nanosleep(&moment, NULL)
+]]
+because "equivalent: no file that was opened is number 0, 1 or 2" [[
+  op/look.c: look_place: edge: look->folder.fd < 0
+]]
+because "equivalent: no file has the number 0" [[
+  op/look.c: lv_create_parent: clause: c->seen.st.st_ino != 0
+]]
+because "equivalent: an absolute path of the host stays as long as it was" [[
+  op/look.c: join_parent: clause: relative
+  op/look.c: join_parent: andor: code == 0 && relative
+]]
+because "equivalent: after a failure nobody asks for it" [[
+  op/look.c: join_parent: clause: code == 0
+]]
+because "equivalent: a note that could not be read is no good one" [[
+  op/look.c: check_note: clause: code == 0
+]]
+because "equivalent: only a child's parent was ever looked at" [[
+  op/look.c: block_size: clause: c->type == LVHD_DIFFERENCING
+]]
+because "equivalent: no disk has the identifier of zeros" [[
+  op/look.c: check_uuid: clause: c->type == LVHD_DIFFERENCING
+  op/look.c: check_uuid: clause: c->opts.has_uuid
+]]
+because "equivalent: a time at the bound is no error" [[
+  op/look.c: check_values: edge: opts->timestamp < LV_EPOCH #2
+]]
+because "equivalent: what does not climb leaves no folder" [[
+  op/way.c: leaves_nearest: never: climbs(relative) == 0
+]]
+because "equivalent: an empty text passes the check before" [[
+  op/way.c: check_words: clause: code == 0
+]]
+because "equivalent: what failed told of no relation" [[
+  op/way.c: find_windows: clause: code == 0
+]]
+because "equivalent: without drives no way is looked for in them" [[
+  op/way.c: lv_way_find: clause: lv_drives_count(env) > 0
 ]]
 
 return survivors

@@ -509,7 +509,7 @@ int lv_drives_open(int *fd, struct lv_env *env, const char *path, int flags,
   *fd = -1;
   if (code == 0 && lv_winpath_is_folder(path))
     flags |= O_DIRECTORY;
-  for (int i = 0; code == 0 && *fd < 0 && i < LOOKS; i++) {
+  for (int i = 0; code == 0 && i < LOOKS; i++) {
     code = lv_drives_find(&place, env, path, LV_LAST_FOLLOWED, err);
     if (code == 0 && place.exists < strlen(place.rest))
       code = fail_missing(&place, err);
@@ -573,7 +573,7 @@ int lv_drives_call(char **out, struct lv_env *env, const char *real,
     if (code != 0)
       return code;
     at = behind(&root, real);
-    if (at && (name == NULL || strlen(root.real) > nearest)) {
+    if (at && strlen(root.real) > nearest) {
       nearest = strlen(root.real);
       name = env->drives->items[i].name;
       rest = at; /* "" or in real */

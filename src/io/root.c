@@ -25,7 +25,7 @@ static int no_memory(struct lvhd_error *err) {
   return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
 }
 
-/* What is no path of names alone is known by its real path only. */
+/* What is no absolute path of names alone is known by its real path only. */
 static char *as_given(const char *path, const char *real) {
   size_t n = strlen(path);
   char *text = NULL;
@@ -95,7 +95,7 @@ static int init(struct lv_root *root, struct lv_env *env, const char *path,
                       err);
   if (code != 0)
     return code;
-  root->given = as_given(path[0] == '/' ? path : root->real, root->real);
+  root->given = as_given(path, root->real);
   if (root->given == NULL)
     return no_memory(err);
   root->is_file = !S_ISDIR(st.st_mode);
