@@ -294,6 +294,7 @@ because "equivalent: only what failed has an error" [[
   op/batch.c: put_off_scarce: clause: slot->state == FAILED
 ]]
 because "unheard: of what was made or kept nobody is told an error" [[
+  op/batch.c: take: andor: how == LV_OVER && err.code != 0
   op/batch.c: take: clause: err.code != 0
 ]]
 because "unheard: what has neither result nor error ran out of memory (children.c)" [[
@@ -317,6 +318,9 @@ because "unheard: no memory, and cancelled: either is told" [[
 ]]
 because "equivalent: behind the last text are zeros" [[
   op/outcome.c: put_locator: skip: put(at, "", 1)
+]]
+because "sooner: more room than is needed" [[
+  op/outcome.c: text_size: edge: i < p->raw_count
 ]]
 because "equivalent: a real path has a slash at least" [[
   op/outcome.c: build: clause: n == 0
