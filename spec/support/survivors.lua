@@ -284,6 +284,7 @@ because "shadowed: a file with a name is not asked for one" [[
   op/batch.c: slot_failed: clause: !kid->named
 ]]
 because "sooner: names that are known are read again" [[
+  op/batch.c: end_sites: true: made || site->made.env != NULL
   op/batch.c: end_sites: clause: made #2
 ]]
 because "sooner: the folder is asked for once more where nothing is missing" [[
@@ -299,6 +300,23 @@ because "unheard: of what was made or kept nobody is told an error" [[
 ]]
 because "unheard: what has neither result nor error ran out of memory (children.c)" [[
   op/batch.c: look_at_name: skip: lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE)
+]]
+because "equivalent: only failures come there" [[
+  op/batch.c: slot_failed: edge: code < 0
+  op/batch.c: slot_shares: edge: code > 0
+]]
+because "sooner: four folders are flushed by several workers, too" [[
+  op/batch.c: flush_folders: edge: d.count > 4
+]]
+because "equivalent: no descriptor of ours is 0 (lv_openat)" [[
+  op/batch.c: flush_between: edge: site->folder.root.fd >= 0
+  op/batch.c: flush_folders: edge: d.file < 0
+]]
+because "shadowed: where there is no list it has no entries" [[
+  op/inplace.c: free_list: clause: list
+]]
+because "equivalent: behind the last entry is NULL" [[
+  op/inplace.c: free_list: edge: i < count
 ]]
 because "equivalent: an empty batch has no descriptor, and may have eight" [[
   op/batch.c: take_all: clause: b->count == 0
