@@ -160,16 +160,17 @@ $(B)/spec/test_drives: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
 # Memory that runs out, threads too (spec/c/poor.h).
 POOR = -Wl,$(subst $(space),$(comma),$(patsubst %,--wrap=%,$(ALLOCATE) \
   aligned_alloc pthread_create))
-$(addprefix $(B)/spec/,test_alloc test_newfile test_publish test_inplace): \
-  WRAP = $(POOR)
-# These make up the kernel's release.
-$(B)/spec/test_flush $(B)/spec/test_batch: WRAP = -Wl,--wrap=uname
+$(B)/spec/test_alloc: WRAP = $(POOR)
 # test_api makes the system refuse.
 $(B)/spec/test_api: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
   %,--wrap=%,pthread_create pthread_cond_init pthread_mutex_init \
   pthread_mutexattr_init madvise mmap read write sysconf realloc))
 comma := ,
 space := $(subst ,, )
+
+# New files: without memory, and on a kernel that is made up.
+$(addprefix $(B)/spec/,test_newfile test_publish test_inplace): WRAP = $(POOR)
+$(B)/spec/test_flush $(B)/spec/test_batch: WRAP = -Wl,--wrap=uname
 
 # Programs with Lua states of their own.  They are the Lua that a loaded
 # core.so resolves against, hence not --as-needed.
