@@ -170,7 +170,8 @@ space := $(subst ,, )
 
 # New files: without memory, and on a kernel that is made up.
 $(addprefix $(B)/spec/,test_newfile test_publish test_inplace): WRAP = $(POOR)
-$(B)/spec/test_flush $(B)/spec/test_batch: WRAP = -Wl,--wrap=uname
+$(B)/spec/test_batch: WRAP = $(POOR),--wrap=uname
+$(B)/spec/test_flush: WRAP = -Wl,--wrap=uname
 
 # Programs with Lua states of their own.  They are the Lua that a loaded
 # core.so resolves against, hence not --as-needed.
