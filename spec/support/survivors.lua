@@ -283,13 +283,6 @@ because "shadowed: a folder that holds an image is not empty, and stays" [[
 because "shadowed: a file with a name is not asked for one" [[
   op/batch.c: slot_failed: clause: !kid->named
 ]]
-because "sooner: names that are known are read again" [[
-  op/batch.c: end_sites: true: made || site->made.env != NULL
-  op/batch.c: end_sites: clause: made #2
-]]
-because "sooner: the folder is asked for once more where nothing is missing" [[
-  op/batch.c: reach_site: never: !site->folder.missing
-]]
 because "equivalent: only what failed has an error" [[
   op/batch.c: take: clause: how == LV_OVER
   op/batch.c: put_off_scarce: clause: slot->state == FAILED
@@ -320,6 +313,12 @@ because "equivalent: behind the last entry is NULL" [[
 ]]
 because "equivalent: an empty batch has no descriptor, and may have eight" [[
   op/batch.c: take_all: clause: b->count == 0
+]]
+because "shadowed: no files are too few for one flush" [[
+  op/batch.c: flush_files: clause: fds
+]]
+because "unheard: where there was no memory for the path its error goes without" [[
+  op/batch.c: take: true: slot->c.image
 ]]
 because "equivalent: any new file does, not only the first" [[
   op/batch.c: flush_folders: clause: d.file < 0
