@@ -700,6 +700,8 @@ static void judge_poor(int code) {
   CHECK(strstr(there(), "lvhd-tmp") == NULL);
   if (made == 0)
     CHECK_STR(there(), "parent.vhd taken");
+  else /* no name is told of that a crash could take */
+    CHECK(ends_with(watch.log, " D:. D:n"));
 }
 
 /* With the k-th allocation failing, for every k; flushes are asked for, which
