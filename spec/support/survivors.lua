@@ -167,46 +167,6 @@ because "equivalent: a scan that failed has a code, whatever its list lacks" [[
 
 -- ---- io ---------------------------------------------------------------------
 
-because "equivalent: only the errno of a call that went well" [[
-  io/root.c: step: clause: fd < 0
-]]
-because "equivalent: -1 is closed, which closes nothing" [[
-  io/root.c: walk: true: failed == 0
-]]
-because "equivalent: the root of all is its own real path" [[
-  io/root.c: as_given: edge: n > 1
-]]
-because "shadowed: the kernel finds no empty name either" [[
-  io/root.c: next_name: clause: n == 0
-]]
-because "equivalent: abandon takes away once more what is gone" [[
-  io/newfile.c: link_named: never: sys->unlinkat(sys, file->nearest, file->temp, 0) == 0
-]]
-because "equivalent: what was written in part has EIO" [[
-  io/newfile.c: lv_newfile_write: clause: n < 0
-  io/newfile.c: lv_newfile_write: edge: n < 0 #2
-]]
-because "shadowed: unlink_ours looks at it again" [[
-  io/newfile.c: lv_newfile_abandon: andor: file->linked && file->fd >= 0
-  io/newfile.c: lv_newfile_abandon: clause: file->linked
-]]
-because "shadowed: no folder is longer than the largest number" [[
-  io/newfile.c: remove_folders: clause: file->made_from == SIZE_MAX
-]]
-because "sooner: no volume has the number 0" [[
-  io/newfile.c: needs_name: clause: known != 0
-]]
-because "sooner: the folder is opened once more" [[
-  io/newfile.c: make_folders: never: !file->missing && !again
-  io/newfile.c: lv_newfile_folders: edge: i > 0
-  io/newfile.c: lv_newfile_folders: true: i > 0
-  io/newfile.c: lv_newfile_link: edge: i > 0
-  io/newfile.c: lv_newfile_link: true: i > 0
-]]
-because "shadowed: abandon closes what settle does not" [[
-  io/newfile.c: lv_newfile_settle: skip: close_target(file)
-]]
-
 because "shadowed: in a folder that could not be opened nothing is removed" [[
   io/newfile.c: remove_below: clause: gone
   io/newfile.c: remove_below: true: folder && lv_folder_under(&above, file->env, file->root, folder, NULL) == 0
@@ -266,7 +226,6 @@ because "shadowed: abandon asks for it, and settle has just linked" [[
 because "shadowed: of no descriptor there is no fstat" [[
   io/newfile.c: lv_newfile_abandon: clause: file->fd >= 0
 ]]
-
 -- ---- op: new files ------------------------------------------------------------
 
 because "shadowed: end_slots abandons whatever is open by then, and the other way round" [[
@@ -344,6 +303,48 @@ because "equivalent: a real path has a slash at least" [[
 ]]
 because "sooner: the hundred looks are over in less time" [[
   op/publish.c: lv_publish: skip: lv_look_rest(i)
+]]
+
+-- ---- io, once more ---------------------------------------------------------
+
+because "equivalent: only the errno of a call that went well" [[
+  io/root.c: step: clause: fd < 0
+]]
+because "equivalent: -1 is closed, which closes nothing" [[
+  io/root.c: walk: true: failed == 0
+]]
+because "equivalent: the root of all is its own real path" [[
+  io/root.c: as_given: edge: n > 1
+]]
+because "shadowed: the kernel finds no empty name either" [[
+  io/root.c: next_name: clause: n == 0
+]]
+because "equivalent: abandon takes away once more what is gone" [[
+  io/newfile.c: link_named: never: sys->unlinkat(sys, file->nearest, file->temp, 0) == 0
+]]
+because "equivalent: what was written in part has EIO" [[
+  io/newfile.c: lv_newfile_write: clause: n < 0
+  io/newfile.c: lv_newfile_write: edge: n < 0 #2
+]]
+because "shadowed: unlink_ours looks at it again" [[
+  io/newfile.c: lv_newfile_abandon: andor: file->linked && file->fd >= 0
+  io/newfile.c: lv_newfile_abandon: clause: file->linked
+]]
+because "shadowed: no folder is longer than the largest number" [[
+  io/newfile.c: remove_folders: clause: file->made_from == SIZE_MAX
+]]
+because "sooner: no volume has the number 0" [[
+  io/newfile.c: needs_name: clause: known != 0
+]]
+because "sooner: the folder is opened once more" [[
+  io/newfile.c: make_folders: never: !file->missing && !again
+  io/newfile.c: lv_newfile_folders: edge: i > 0
+  io/newfile.c: lv_newfile_folders: true: i > 0
+  io/newfile.c: lv_newfile_link: edge: i > 0
+  io/newfile.c: lv_newfile_link: true: i > 0
+]]
+because "shadowed: abandon closes what settle does not" [[
+  io/newfile.c: lv_newfile_settle: skip: close_target(file)
 ]]
 
 return survivors
