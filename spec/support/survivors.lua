@@ -165,67 +165,6 @@ because "equivalent: a scan that failed has a code, whatever its list lacks" [[
   image/table.c: lv_table_sound: clause: code == 0
 ]]
 
--- ---- io ---------------------------------------------------------------------
-
-because "shadowed: in a folder that could not be opened nothing is removed" [[
-  io/newfile.c: remove_below: clause: gone
-  io/newfile.c: remove_below: true: folder && lv_folder_under(&above, file->env, file->root, folder, NULL) == 0
-  io/newfile.c: remove_below: clause: lv_folder_under(&above, file->env, file->root, folder, NULL) == 0
-]]
-because "shadowed: a root and what lies below it are no longer than that" [[
-  io/newfile.c: remove_folders: andor: file->made_from == SIZE_MAX || n >= sizeof path
-  io/newfile.c: remove_folders: clause: n >= sizeof path
-  io/newfile.c: remove_folders: edge: n >= sizeof path
-  io/newfile.c: remove_folders: never: file->made_from == SIZE_MAX || n >= sizeof path
-]]
-because "equivalent: what holds a folder that stays is not empty" [[
-  io/newfile.c: remove_at: true: sys->unlinkat(sys, dir, name, AT_REMOVEDIR) == 0 || errno == ENOENT
-  io/newfile.c: remove_below: true: gone
-  io/newfile.c: remove_folders: clause: (file->root ? remove_below(file, path) : remove_at(file, AT_FDCWD, path))
-]]
-because "equivalent: a real path has a slash before each name, and none at its end" [[
-  io/newfile.c: make_folders: edge: at > start
-  io/newfile.c: remove_folders: clause: n > 0
-  io/newfile.c: remove_folders: clause: n > 1
-  io/newfile.c: remove_folders: edge: n > 0
-  io/newfile.c: remove_folders: edge: n > 1
-  io/newfile.c: remove_folders: edge: n > file->made_from
-]]
-because "shadowed: without a folder the loop ends as well" [[
-  io/newfile.c: make_folders: never: code != 0
-]]
-because "equivalent: a file without a name of its own has left by then" [[
-  io/newfile.c: link_failed: clause: named
-]]
-because "equivalent: where nothing is missing the first try is the last" [[
-  io/newfile.c: lv_newfile_folders: false: i > 0
-]]
-because "equivalent: no descriptor of ours is 0 (lv_openat)" [[
-  io/flush.c: dirty_bytes: edge: fd < 0
-  io/flush.c: dirty_bytes: edge: fd >= 0
-  io/newfile.c: begin_named: edge: file->fd < 0
-  io/newfile.c: begin_named: edge: file->fd >= 0
-  io/newfile.c: close_target: edge: file->target >= 0
-  io/newfile.c: lv_newfile_abandon: edge: file->fd >= 0
-  io/newfile.c: lv_newfile_abandon: edge: file->fd >= 0 #2
-  io/newfile.c: lv_newfile_begin: edge: file->fd >= 0
-  io/newfile.c: lv_unnamed_open: edge: *fd >= 0
-  io/newfile.c: set_place: edge: nearest->root.fd >= 0
-  io/newfile.c: step_down: edge: next < 0
-]]
-because "equivalent: at the bound both ways give the same" [[
-  io/flush.c: less: edge: a > b
-  io/newfile.c: step_down: edge: start < file->made_from
-]]
-because "equivalent: in no bytes there is no number" [[
-  io/flush.c: dirty_bytes: edge: n <= 0
-]]
-because "shadowed: abandon asks for it, and settle has just linked" [[
-  io/newfile.c: unlink_ours: clause: file->linked
-]]
-because "shadowed: of no descriptor there is no fstat" [[
-  io/newfile.c: lv_newfile_abandon: clause: file->fd >= 0
-]]
 -- ---- op: new files ------------------------------------------------------------
 
 because "shadowed: end_slots abandons whatever is open by then, and the other way round" [[
@@ -305,8 +244,67 @@ because "sooner: the hundred looks are over in less time" [[
   op/publish.c: lv_publish: skip: lv_look_rest(i)
 ]]
 
--- ---- io, once more ---------------------------------------------------------
+-- ---- io ---------------------------------------------------------------------
 
+because "shadowed: in a folder that could not be opened nothing is removed" [[
+  io/newfile.c: remove_below: clause: gone
+  io/newfile.c: remove_below: true: folder && lv_folder_under(&above, file->env, file->root, folder, NULL) == 0
+  io/newfile.c: remove_below: clause: lv_folder_under(&above, file->env, file->root, folder, NULL) == 0
+]]
+because "shadowed: a root and what lies below it are no longer than that" [[
+  io/newfile.c: remove_folders: andor: file->made_from == SIZE_MAX || n >= sizeof path
+  io/newfile.c: remove_folders: clause: n >= sizeof path
+  io/newfile.c: remove_folders: edge: n >= sizeof path
+  io/newfile.c: remove_folders: never: file->made_from == SIZE_MAX || n >= sizeof path
+]]
+because "equivalent: what holds a folder that stays is not empty" [[
+  io/newfile.c: remove_at: true: sys->unlinkat(sys, dir, name, AT_REMOVEDIR) == 0 || errno == ENOENT
+  io/newfile.c: remove_below: true: gone
+  io/newfile.c: remove_folders: clause: (file->root ? remove_below(file, path) : remove_at(file, AT_FDCWD, path))
+]]
+because "equivalent: a real path has a slash before each name, and none at its end" [[
+  io/newfile.c: make_folders: edge: at > start
+  io/newfile.c: remove_folders: clause: n > 0
+  io/newfile.c: remove_folders: clause: n > 1
+  io/newfile.c: remove_folders: edge: n > 0
+  io/newfile.c: remove_folders: edge: n > 1
+  io/newfile.c: remove_folders: edge: n > file->made_from
+]]
+because "shadowed: without a folder the loop ends as well" [[
+  io/newfile.c: make_folders: never: code != 0
+]]
+because "equivalent: a file without a name of its own has left by then" [[
+  io/newfile.c: link_failed: clause: named
+]]
+because "equivalent: where nothing is missing the first try is the last" [[
+  io/newfile.c: lv_newfile_folders: false: i > 0
+]]
+because "equivalent: no descriptor of ours is 0 (lv_openat)" [[
+  io/flush.c: dirty_bytes: edge: fd < 0
+  io/flush.c: dirty_bytes: edge: fd >= 0
+  io/newfile.c: begin_named: edge: file->fd < 0
+  io/newfile.c: begin_named: edge: file->fd >= 0
+  io/newfile.c: close_target: edge: file->target >= 0
+  io/newfile.c: lv_newfile_abandon: edge: file->fd >= 0
+  io/newfile.c: lv_newfile_abandon: edge: file->fd >= 0 #2
+  io/newfile.c: lv_newfile_begin: edge: file->fd >= 0
+  io/newfile.c: lv_unnamed_open: edge: *fd >= 0
+  io/newfile.c: set_place: edge: nearest->root.fd >= 0
+  io/newfile.c: step_down: edge: next < 0
+]]
+because "equivalent: at the bound both ways give the same" [[
+  io/flush.c: less: edge: a > b
+  io/newfile.c: step_down: edge: start < file->made_from
+]]
+because "equivalent: in no bytes there is no number" [[
+  io/flush.c: dirty_bytes: edge: n <= 0
+]]
+because "shadowed: abandon asks for it, and settle has just linked" [[
+  io/newfile.c: unlink_ours: clause: file->linked
+]]
+because "shadowed: of no descriptor there is no fstat" [[
+  io/newfile.c: lv_newfile_abandon: clause: file->fd >= 0
+]]
 because "equivalent: only the errno of a call that went well" [[
   io/root.c: step: clause: fd < 0
 ]]
