@@ -71,6 +71,85 @@ because "equivalent: the five behind 'z' become the five behind 'Z', no letters"
   base/winpath.c: upper: clause: c <= 'z'
 ]]
 
+-- ---- op: new files ---------------------------------------------------------
+
+because "shadowed: end_slots abandons whatever is open by then, and the other way round" [[
+  op/batch.c: slot_failed: skip: lv_newfile_abandon(&slot->file)
+  op/batch.c: slot_shares: skip: lv_newfile_abandon(&slot->file)
+  op/batch.c: slot_shares: skip: lv_newfile_abandon(&slot->file) #2
+  op/batch.c: keep_slot: skip: lv_newfile_abandon(&slot->file)
+  op/batch.c: end_slots: skip: lv_newfile_abandon(&slot->file)
+]]
+because "shadowed: a folder that holds an image is not empty, and stays" [[
+  op/batch.c: end_sites: never: site->linked > 0
+  op/batch.c: end_sites: skip: lv_newfile_keep_folders(&site->made)
+]]
+because "shadowed: a file with a name is not asked for one" [[
+  op/batch.c: slot_failed: clause: !kid->named
+]]
+because "equivalent: only what failed has an error" [[
+  op/batch.c: take: clause: how == LV_OVER
+  op/batch.c: put_off_scarce: clause: slot->state == FAILED
+]]
+because "unheard: of what was made or kept nobody is told an error" [[
+  op/batch.c: take: andor: how == LV_OVER && err.code != 0
+  op/batch.c: take: clause: err.code != 0
+]]
+because "unheard: what has neither result nor error ran out of memory (children.c)" [[
+  op/batch.c: look_at_name: skip: lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE)
+]]
+because "equivalent: only failures come there" [[
+  op/batch.c: slot_failed: edge: code < 0
+  op/batch.c: slot_shares: edge: code > 0
+]]
+because "sooner: four folders are flushed by several workers, too" [[
+  op/batch.c: flush_folders: edge: d.count > 4
+]]
+because "equivalent: no descriptor of ours is 0 (lv_openat)" [[
+  op/batch.c: flush_between: edge: site->folder.root.fd >= 0
+  op/batch.c: flush_folders: edge: d.file < 0
+]]
+because "shadowed: where there is no list it has no entries" [[
+  op/inplace.c: free_list: clause: list
+]]
+because "equivalent: behind the last entry is NULL" [[
+  op/inplace.c: free_list: edge: i < count
+]]
+because "equivalent: an empty batch has no descriptor, and may have eight" [[
+  op/batch.c: take_all: clause: b->count == 0
+]]
+because "shadowed: no files are too few for one flush" [[
+  op/batch.c: flush_files: clause: fds
+]]
+because "unheard: where there was no memory for the path its error goes without" [[
+  op/batch.c: take: true: slot->c.image
+]]
+because "equivalent: any new file does, not only the first" [[
+  op/batch.c: flush_folders: clause: d.file < 0
+]]
+because "equivalent: what was not flushed by then is flushed behind it" [[
+  op/batch.c: flush_folders: clause: lv_job_spread(b->job, d.count, flush_dirty, &d, NULL) != 0
+  op/batch.c: flush_folders: never: d.count > 4 && lv_job_spread(b->job, d.count, flush_dirty, &d, NULL) != 0
+]]
+because "equivalent: no error is copied onto no error" [[
+  op/batch.c: flush_folders: clause: d.list[i].code != 0
+]]
+because "unheard: no memory, and cancelled: either is told" [[
+  op/batch.c: lv_batch_run: clause: code == 0
+]]
+because "equivalent: behind the last text are zeros" [[
+  op/outcome.c: put_locator: skip: put(at, "", 1)
+]]
+because "sooner: more room than is needed" [[
+  op/outcome.c: text_size: edge: i < p->raw_count
+]]
+because "equivalent: a real path has a slash at least" [[
+  op/outcome.c: build: clause: n == 0
+]]
+because "sooner: the hundred looks are over in less time" [[
+  op/publish.c: lv_publish: skip: lv_look_rest(i)
+]]
+
 -- ---- format ---------------------------------------------------------------
 
 because "equivalent: at the bound both ways give the same" [[
@@ -163,85 +242,6 @@ because "shadowed: bytes that were not read hold no cookie, and the code is give
 ]]
 because "equivalent: a scan that failed has a code, whatever its list lacks" [[
   image/table.c: lv_table_sound: clause: code == 0
-]]
-
--- ---- op: new files ------------------------------------------------------------
-
-because "shadowed: end_slots abandons whatever is open by then, and the other way round" [[
-  op/batch.c: slot_failed: skip: lv_newfile_abandon(&slot->file)
-  op/batch.c: slot_shares: skip: lv_newfile_abandon(&slot->file)
-  op/batch.c: slot_shares: skip: lv_newfile_abandon(&slot->file) #2
-  op/batch.c: keep_slot: skip: lv_newfile_abandon(&slot->file)
-  op/batch.c: end_slots: skip: lv_newfile_abandon(&slot->file)
-]]
-because "shadowed: a folder that holds an image is not empty, and stays" [[
-  op/batch.c: end_sites: never: site->linked > 0
-  op/batch.c: end_sites: skip: lv_newfile_keep_folders(&site->made)
-]]
-because "shadowed: a file with a name is not asked for one" [[
-  op/batch.c: slot_failed: clause: !kid->named
-]]
-because "equivalent: only what failed has an error" [[
-  op/batch.c: take: clause: how == LV_OVER
-  op/batch.c: put_off_scarce: clause: slot->state == FAILED
-]]
-because "unheard: of what was made or kept nobody is told an error" [[
-  op/batch.c: take: andor: how == LV_OVER && err.code != 0
-  op/batch.c: take: clause: err.code != 0
-]]
-because "unheard: what has neither result nor error ran out of memory (children.c)" [[
-  op/batch.c: look_at_name: skip: lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE)
-]]
-because "equivalent: only failures come there" [[
-  op/batch.c: slot_failed: edge: code < 0
-  op/batch.c: slot_shares: edge: code > 0
-]]
-because "sooner: four folders are flushed by several workers, too" [[
-  op/batch.c: flush_folders: edge: d.count > 4
-]]
-because "equivalent: no descriptor of ours is 0 (lv_openat)" [[
-  op/batch.c: flush_between: edge: site->folder.root.fd >= 0
-  op/batch.c: flush_folders: edge: d.file < 0
-]]
-because "shadowed: where there is no list it has no entries" [[
-  op/inplace.c: free_list: clause: list
-]]
-because "equivalent: behind the last entry is NULL" [[
-  op/inplace.c: free_list: edge: i < count
-]]
-because "equivalent: an empty batch has no descriptor, and may have eight" [[
-  op/batch.c: take_all: clause: b->count == 0
-]]
-because "shadowed: no files are too few for one flush" [[
-  op/batch.c: flush_files: clause: fds
-]]
-because "unheard: where there was no memory for the path its error goes without" [[
-  op/batch.c: take: true: slot->c.image
-]]
-because "equivalent: any new file does, not only the first" [[
-  op/batch.c: flush_folders: clause: d.file < 0
-]]
-because "equivalent: what was not flushed by then is flushed behind it" [[
-  op/batch.c: flush_folders: clause: lv_job_spread(b->job, d.count, flush_dirty, &d, NULL) != 0
-  op/batch.c: flush_folders: never: d.count > 4 && lv_job_spread(b->job, d.count, flush_dirty, &d, NULL) != 0
-]]
-because "equivalent: no error is copied onto no error" [[
-  op/batch.c: flush_folders: clause: d.list[i].code != 0
-]]
-because "unheard: no memory, and cancelled: either is told" [[
-  op/batch.c: lv_batch_run: clause: code == 0
-]]
-because "equivalent: behind the last text are zeros" [[
-  op/outcome.c: put_locator: skip: put(at, "", 1)
-]]
-because "sooner: more room than is needed" [[
-  op/outcome.c: text_size: edge: i < p->raw_count
-]]
-because "equivalent: a real path has a slash at least" [[
-  op/outcome.c: build: clause: n == 0
-]]
-because "sooner: the hundred looks are over in less time" [[
-  op/publish.c: lv_publish: skip: lv_look_rest(i)
 ]]
 
 -- ---- io ---------------------------------------------------------------------
