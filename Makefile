@@ -163,8 +163,8 @@ POOR = -Wl,$(subst $(space),$(comma),$(patsubst %,--wrap=%,$(ALLOCATE) \
 $(patsubst %,$(B)/spec/test_%,alloc memory root places look newfile publish \
   inplace io_paths io_roots io_drives): WRAP = $(POOR)
 # These make up the kernel's release.
-$(B)/spec/test_io_new: WRAP = $(POOR),--wrap=uname
-$(B)/spec/test_flush $(B)/spec/test_batch: WRAP = -Wl,--wrap=uname
+$(B)/spec/test_io_new $(B)/spec/test_batch: WRAP = $(POOR),--wrap=uname
+$(B)/spec/test_flush: WRAP = -Wl,--wrap=uname
 # test_api makes the system refuse.
 $(B)/spec/test_api: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
   %,--wrap=%,pthread_create pthread_cond_init pthread_mutex_init \

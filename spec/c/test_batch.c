@@ -10,6 +10,7 @@
 #include "io/drives.h"
 #include "op/children.h"
 #include "op/create.h"
+#include "poor.h"
 #include "watch.h"
 
 /* One that tells which flushes failed (io/flush.c). */
@@ -106,7 +107,8 @@ static const char *told(void) {
 }
 
 static void end(void) {
-  lv_create_children.free(args);
+  if (args)
+    lv_create_children.free(args);
   args = NULL;
   lvhd_error_clear(&err);
   CHECK_INT(descriptors(), before);
@@ -678,6 +680,54 @@ static void test_windows(void) {
   lv_drives_free(drives);
 }
 
+/* ---- memory that runs out ------------------------------------------------ */
+
+/* Each image is made, or there was no memory for it, or somebody has its name;
+ * and nothing is left of those that were not made. */
+static void judge_poor(int code) {
+  unsigned made = 0;
+  for (size_t i = 0; i < asked; i++) {
+    const struct lvhd_info *info = info_of(i);
+    const struct lvhd_error *why = error_of(i);
+    if (info)
+      judge_made(info);
+    else if (CHECK(why != NULL))
+      CHECK(why->code == LVHD_E_OUTOFMEMORY ||
+            why->code == LVHD_E_ALREADY_EXISTS);
+    made += info && info->created;
+  }
+  CHECK_INT(code == 0, err.failed == 0);
+  CHECK(strstr(there(), "lvhd-tmp") == NULL);
+  if (made == 0)
+    CHECK_STR(there(), "parent.vhd taken");
+  else /* no name is told of that a crash could take */
+    CHECK(ends_with(watch.log, " D:. D:n"));
+}
+
+/* With the k-th allocation failing, for every k; flushes are asked for, which
+ * test_alloc spares itself. */
+static void test_memory(void) {
+  unsigned hits = 1, rounds = 0;
+  for (unsigned k = 1; hits > 0; k++) {
+    long held = 0;
+    int code = 0;
+    begin();
+    CHECK_INT(link(in("parent.vhd"), in("taken")), 0);
+    held = atomic_load(&poor.held);
+    poor_begin(k, false, POOR_ANY);
+    code = make("n/a taken n/a");
+    hits = poor_end();
+    if (args)
+      judge_poor(code);
+    else
+      CHECK_INT(code, LVHD_E_OUTOFMEMORY);
+    end();
+    CHECK_INT(atomic_load(&poor.held), held);
+    rounds += hits;
+  }
+  CHECK(rounds > 30);
+}
+
 static bool make_parent(void) {
   void *parent = NULL;
   int code = 0;
@@ -710,6 +760,7 @@ int main(void) {
   test_cancel();
   test_spread();
   test_windows();
+  test_memory();
   base_remove();
   return check_done();
 }

@@ -531,6 +531,7 @@ static bool is_kept(struct lv_create *c) {
 
 static void test_kept(void) {
   struct lv_create c = {.type = LVHD_DYNAMIC, .size = 4 * MIB};
+  char elsewhere[] = "/nowhere/a";
   begin();
   CHECK_INT(dynamic("a"), 0);
   end();
@@ -547,6 +548,9 @@ static void test_kept(void) {
   job.cancel = true;
   CHECK_INT(kept(&c, true), LVHD_E_ABORT);
   job.cancel = false;
+  lvhd_error_clear(&err);
+  c.image = elsewhere; /* its folder is the one that was looked at */
+  CHECK_INT(lv_outcome_kept(&c, NULL, &err), 0);
   CHECK_INT(truncate(in("a"), 4096), 0); /* its end is gone */
   CHECK(!is_kept(&c));
   write_text("a", "text");

@@ -71,7 +71,7 @@ because "equivalent: the five behind 'z' become the five behind 'Z', no letters"
   base/winpath.c: upper: clause: c <= 'z'
 ]]
 
--- ---- format ---------------------------------------------------------------
+-- ---- format -------------------------------------------------------------
 
 because "equivalent: at the bound both ways give the same" [[
   format/footer.c: lv_timestamp: edge: seconds < UINT32_MAX
@@ -90,7 +90,6 @@ because "sooner: bit by bit instead of eight bytes at once" [[
   format/bitmap.c: lv_bits_find: edge: end - from >= 8
   format/bitmap.c: lv_bits_find: never: from % 8 == 0
 ]]
-
 because "shadowed: no size within the limits makes another number of clusters" [[
   format/fat.c: lay_out: true: fat->clusters >= (is16 ? LEAST16 : LEAST32) && fat->clusters <= (is16 ? MOST16 : MOST32)
   format/fat.c: lay_out: andor: fat->clusters >= (is16 ? LEAST16 : LEAST32) && fat->clusters <= (is16 ? MOST16 : MOST32)
@@ -105,7 +104,7 @@ because "equivalent: the last time there is, either way" [[
   format/fat.c: stamp: edge: timestamp < last
 ]]
 
--- ---- image ----------------------------------------------------------------
+-- ---- image --------------------------------------------------------------
 
 because "equivalent: at the bound both ways give the same" [[
   image/table.c: lv_table_walk: edge: count < PIECE / 4
@@ -118,6 +117,10 @@ because "equivalent: at the bound both ways give the same" [[
   image/space.c: take: edge: span->to > s->head_end
   image/space.c: take_locator: edge: space < e->length
   image/space.c: take_locator: edge: space > end - e->offset
+  image/space.c: add: edge: at < s->lowest
+  image/space.c: check_table: edge: table.alignment < LV_SECTOR
+  image/image.c: lay_over: edge: (uint64_t)st->st_size > note->length
+  image/facts.c: start: edge: length < LV_FOOTER_SIZE
 ]]
 because "shadowed: a table of no bytes is too small, and any other lies outside" [[
   image/probe.c: check_table: edge: header->table_offset > length
@@ -138,6 +141,8 @@ because "equivalent: behind the last is an empty one" [[
   image/space.c: is_free: edge: i < s->taken_count
   image/table.c: metadata_end: edge: i < LV_LOCATORS
   image/table.c: tell: clause: low == s->crossed_count
+  image/parent.c: free_names: edge: i < names->count
+  image/chain.c: tell_parent: edge: k < facts->info.locator_count
 ]]
 because "shadowed: no block reaches a place behind the file" [[
   image/table.c: take_metadata: clause: e->offset <= length
@@ -161,10 +166,6 @@ because "equivalent: the sum of all is rounded up as well" [[
 because "shadowed: the caller looks at the code of the read first" [[
   image/probe.c: read_copy: clause: code == 0
 ]]
-because "equivalent: at the bound both ways give the same" [[
-  image/space.c: add: edge: at < s->lowest
-  image/space.c: check_table: edge: table.alignment < LV_SECTOR
-]]
 because "shadowed: no byte fits where none is left" [[
   image/space.c: is_free: edge: at > end
 ]]
@@ -178,7 +179,6 @@ because "shadowed: bytes that were not read hold no cookie, and the code is give
 because "equivalent: a scan that failed has a code, whatever its list lacks" [[
   image/table.c: lv_table_sound: clause: code == 0
 ]]
-
 because "equivalent: below it the difference is far too large to lie within" [[
   image/image.c: within: clause: piece->at >= from
 ]]
@@ -194,10 +194,6 @@ because "equivalent: what follows the last in memory names no place of a piece" 
 ]]
 because "shadowed: no file without a byte comes so far" [[
   image/image.c: lay_over: clause: note->done != 0
-]]
-because "equivalent: at the bound both ways give the same" [[
-  image/image.c: lay_over: edge: (uint64_t)st->st_size > note->length
-  image/facts.c: start: edge: length < LV_FOOTER_SIZE
 ]]
 because "shadowed: a note that was not read is not good" [[
   image/image.c: look_beside: clause: code != 0
@@ -233,10 +229,6 @@ because "equivalent: below '0' the difference is negative, which is refused" [[
 because "shadowed: what was not read is NULL" [[
   image/parent.c: add_locator: clause: failed != 0
 ]]
-because "equivalent: behind the last is an empty one" [[
-  image/parent.c: free_names: edge: i < names->count
-  image/chain.c: tell_parent: edge: k < facts->info.locator_count
-]]
 because "equivalent: the same four letters, of another slot" [[
   image/chain.c: tell_parent: clause: facts->info.found_by == NULL
 ]]
@@ -271,7 +263,7 @@ because "equivalent: that reason comes with that code alone" [[
   image/journal.c: open_beside: clause: code == LVHD_E_ACCESSDENIED
 ]]
 
--- ---- io ---------------------------------------------------------------------
+-- ---- io -----------------------------------------------------------------
 
 because "equivalent: only the errno of a call that went well" [[
   io/root.c: step: clause: fd < 0
@@ -337,6 +329,8 @@ because "equivalent: no link is empty" [[
 ]]
 because "equivalent: at the bound both ways give the same" [[
   io/drives.c: follow: edge: w->given > strlen(w->todo)
+  io/flush.c: less: edge: a > b
+  io/newfile.c: step_down: edge: start < file->made_from
 ]]
 because "equivalent: before the first look there is no error to clear" [[
   io/drives.c: find: edge: i > 0
@@ -363,34 +357,6 @@ because "equivalent: no other error has that reason" [[
 because "shadowed: there is nothing to be told of -1" [[
   io/folder.c: lv_folder_gone: clause: folder->fd >= 0
 ]]
-because "equivalent: abandon takes away once more what is gone" [[
-  io/newfile.c: link_named: never: sys->unlinkat(sys, file->nearest, file->temp, 0) == 0
-]]
-because "equivalent: what was written in part has EIO" [[
-  io/newfile.c: lv_newfile_write: clause: n < 0
-  io/newfile.c: lv_newfile_write: edge: n < 0 #2
-]]
-because "shadowed: unlink_ours looks at it again" [[
-  io/newfile.c: lv_newfile_abandon: andor: file->linked && file->fd >= 0
-  io/newfile.c: lv_newfile_abandon: clause: file->linked
-]]
-because "shadowed: no folder is longer than the largest number" [[
-  io/newfile.c: remove_folders: clause: file->made_from == SIZE_MAX
-]]
-because "sooner: no volume has the number 0" [[
-  io/newfile.c: needs_name: clause: known != 0
-]]
-because "sooner: the folder is opened once more" [[
-  io/newfile.c: make_folders: never: !file->missing && !again
-  io/newfile.c: lv_newfile_folders: edge: i > 0
-  io/newfile.c: lv_newfile_folders: true: i > 0
-  io/newfile.c: lv_newfile_link: edge: i > 0
-  io/newfile.c: lv_newfile_link: true: i > 0
-]]
-because "shadowed: abandon closes what settle does not" [[
-  io/newfile.c: lv_newfile_settle: skip: close_target(file)
-]]
-
 because "shadowed: in a folder that could not be opened nothing is removed" [[
   io/newfile.c: remove_below: clause: gone
   io/newfile.c: remove_below: true: folder && lv_folder_under(&above, file->env, file->root, folder, NULL) == 0
@@ -437,10 +403,6 @@ because "equivalent: no descriptor of ours is 0 (lv_openat)" [[
   io/newfile.c: set_place: edge: nearest->root.fd >= 0
   io/newfile.c: step_down: edge: next < 0
 ]]
-because "equivalent: at the bound both ways give the same" [[
-  io/flush.c: less: edge: a > b
-  io/newfile.c: step_down: edge: start < file->made_from
-]]
 because "equivalent: in no bytes there is no number" [[
   io/flush.c: dirty_bytes: edge: n <= 0
 ]]
@@ -450,66 +412,35 @@ because "shadowed: abandon asks for it, and settle has just linked" [[
 because "shadowed: of no descriptor there is no fstat" [[
   io/newfile.c: lv_newfile_abandon: clause: file->fd >= 0
 ]]
-
--- ---- op: new files ------------------------------------------------------------
-
-because "shadowed: end_slots abandons whatever is open by then, and the other way round" [[
-  op/batch.c: slot_failed: skip: lv_newfile_abandon(&slot->file)
-  op/batch.c: slot_shares: skip: lv_newfile_abandon(&slot->file)
-  op/batch.c: slot_shares: skip: lv_newfile_abandon(&slot->file) #2
-  op/batch.c: keep_slot: skip: lv_newfile_abandon(&slot->file)
-  op/batch.c: end_slots: skip: lv_newfile_abandon(&slot->file)
+because "equivalent: abandon takes away once more what is gone" [[
+  io/newfile.c: link_named: never: sys->unlinkat(sys, file->nearest, file->temp, 0) == 0
 ]]
-because "shadowed: a folder that holds an image is not empty, and stays" [[
-  op/batch.c: end_sites: never: site->linked > 0
-  op/batch.c: end_sites: skip: lv_newfile_keep_folders(&site->made)
+because "equivalent: what was written in part has EIO" [[
+  io/newfile.c: lv_newfile_write: clause: n < 0
+  io/newfile.c: lv_newfile_write: edge: n < 0 #2
 ]]
-because "shadowed: a file with a name is not asked for one" [[
-  op/batch.c: slot_failed: clause: !kid->named
+because "shadowed: unlink_ours looks at it again" [[
+  io/newfile.c: lv_newfile_abandon: andor: file->linked && file->fd >= 0
+  io/newfile.c: lv_newfile_abandon: clause: file->linked
 ]]
-because "sooner: names that are known are read again" [[
-  op/batch.c: end_sites: clause: made #2
+because "shadowed: no folder is longer than the largest number" [[
+  io/newfile.c: remove_folders: clause: file->made_from == SIZE_MAX
 ]]
-because "sooner: the folder is asked for once more where nothing is missing" [[
-  op/batch.c: reach_site: never: !site->folder.missing
+because "sooner: no volume has the number 0" [[
+  io/newfile.c: needs_name: clause: known != 0
 ]]
-because "equivalent: only what failed has an error" [[
-  op/batch.c: take: clause: how == LV_OVER
-  op/batch.c: put_off_scarce: clause: slot->state == FAILED
+because "sooner: the folder is opened once more" [[
+  io/newfile.c: make_folders: never: !file->missing && !again
+  io/newfile.c: lv_newfile_folders: edge: i > 0
+  io/newfile.c: lv_newfile_folders: true: i > 0
+  io/newfile.c: lv_newfile_link: edge: i > 0
+  io/newfile.c: lv_newfile_link: true: i > 0
 ]]
-because "unheard: of what was made or kept nobody is told an error" [[
-  op/batch.c: take: clause: err.code != 0
-]]
-because "unheard: what has neither result nor error ran out of memory (children.c)" [[
-  op/batch.c: look_at_name: skip: lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE)
-]]
-because "equivalent: an empty batch has no descriptor, and may have eight" [[
-  op/batch.c: take_all: clause: b->count == 0
-]]
-because "equivalent: any new file does, not only the first" [[
-  op/batch.c: flush_folders: clause: d.file < 0
-]]
-because "equivalent: what was not flushed by then is flushed behind it" [[
-  op/batch.c: flush_folders: clause: lv_job_spread(b->job, d.count, flush_dirty, &d, NULL) != 0
-  op/batch.c: flush_folders: never: d.count > 4 && lv_job_spread(b->job, d.count, flush_dirty, &d, NULL) != 0
-]]
-because "equivalent: no error is copied onto no error" [[
-  op/batch.c: flush_folders: clause: d.list[i].code != 0
-]]
-because "unheard: no memory, and cancelled: either is told" [[
-  op/batch.c: lv_batch_run: clause: code == 0
-]]
-because "equivalent: behind the last text are zeros" [[
-  op/outcome.c: put_locator: skip: put(at, "", 1)
-]]
-because "equivalent: a real path has a slash at least" [[
-  op/outcome.c: build: clause: n == 0
-]]
-because "sooner: the hundred looks are over in less time" [[
-  op/publish.c: lv_publish: skip: lv_look_rest(i)
+because "shadowed: abandon closes what settle does not" [[
+  io/newfile.c: lv_newfile_settle: skip: close_target(file)
 ]]
 
--- ---- op: looks -------------------------------------------------------------
+-- ---- op -----------------------------------------------------------------
 
 because "sooner: no rest between two looks" [[
   op/look.c: lv_create_look: skip: lv_look_rest(i + 1)
@@ -554,6 +485,82 @@ because "equivalent: what failed told of no relation" [[
 ]]
 because "equivalent: without drives no way is looked for in them" [[
   op/way.c: lv_way_find: clause: lv_drives_count(env) > 0
+]]
+because "shadowed: end_slots abandons whatever is open by then, and the other way round" [[
+  op/batch.c: slot_failed: skip: lv_newfile_abandon(&slot->file)
+  op/batch.c: slot_shares: skip: lv_newfile_abandon(&slot->file)
+  op/batch.c: slot_shares: skip: lv_newfile_abandon(&slot->file) #2
+  op/batch.c: keep_slot: skip: lv_newfile_abandon(&slot->file)
+  op/batch.c: end_slots: skip: lv_newfile_abandon(&slot->file)
+]]
+because "shadowed: a folder that holds an image is not empty, and stays" [[
+  op/batch.c: end_sites: never: site->linked > 0
+  op/batch.c: end_sites: skip: lv_newfile_keep_folders(&site->made)
+]]
+because "shadowed: a file with a name is not asked for one" [[
+  op/batch.c: slot_failed: clause: !kid->named
+]]
+because "equivalent: only what failed has an error" [[
+  op/batch.c: take: clause: how == LV_OVER
+  op/batch.c: put_off_scarce: clause: slot->state == FAILED
+]]
+because "unheard: of what was made or kept nobody is told an error" [[
+  op/batch.c: take: andor: how == LV_OVER && err.code != 0
+  op/batch.c: take: clause: err.code != 0
+]]
+because "unheard: what has neither result nor error ran out of memory (children.c)" [[
+  op/batch.c: look_at_name: skip: lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE)
+]]
+because "equivalent: only failures come there" [[
+  op/batch.c: slot_failed: edge: code < 0
+  op/batch.c: slot_shares: edge: code > 0
+]]
+because "sooner: four folders are flushed by several workers, too" [[
+  op/batch.c: flush_folders: edge: d.count > 4
+]]
+because "equivalent: no descriptor of ours is 0 (lv_openat)" [[
+  op/batch.c: flush_between: edge: site->folder.root.fd >= 0
+  op/batch.c: flush_folders: edge: d.file < 0
+]]
+because "shadowed: where there is no list it has no entries" [[
+  op/inplace.c: free_list: clause: list
+]]
+because "equivalent: behind the last entry is NULL" [[
+  op/inplace.c: free_list: edge: i < count
+]]
+because "equivalent: an empty batch has no descriptor, and may have eight" [[
+  op/batch.c: take_all: clause: b->count == 0
+]]
+because "shadowed: no files are too few for one flush" [[
+  op/batch.c: flush_files: clause: fds
+]]
+because "unheard: where there was no memory for the path its error goes without" [[
+  op/batch.c: take: true: slot->c.image
+]]
+because "equivalent: any new file does, not only the first" [[
+  op/batch.c: flush_folders: clause: d.file < 0
+]]
+because "equivalent: what was not flushed by then is flushed behind it" [[
+  op/batch.c: flush_folders: clause: lv_job_spread(b->job, d.count, flush_dirty, &d, NULL) != 0
+  op/batch.c: flush_folders: never: d.count > 4 && lv_job_spread(b->job, d.count, flush_dirty, &d, NULL) != 0
+]]
+because "equivalent: no error is copied onto no error" [[
+  op/batch.c: flush_folders: clause: d.list[i].code != 0
+]]
+because "unheard: no memory, and cancelled: either is told" [[
+  op/batch.c: lv_batch_run: clause: code == 0
+]]
+because "equivalent: behind the last text are zeros" [[
+  op/outcome.c: put_locator: skip: put(at, "", 1)
+]]
+because "sooner: more room than is needed" [[
+  op/outcome.c: text_size: edge: i < p->raw_count
+]]
+because "equivalent: a real path has a slash at least" [[
+  op/outcome.c: build: clause: n == 0
+]]
+because "sooner: the hundred looks are over in less time" [[
+  op/publish.c: lv_publish: skip: lv_look_rest(i)
 ]]
 
 return survivors
