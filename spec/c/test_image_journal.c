@@ -47,7 +47,9 @@ static int put_note(bool durable) {
   unsigned open = descriptors();
   int code =
     lv_journal_write(&note, &env, &disk, in("a/disk"), durable, &beside, &err);
-  CHECK_INT(descriptors(), open + (code == 0 ? 1 + (beside.root.fd >= 0) : 0));
+  if (code == 0)
+    open += beside.root.fd >= 0 ? 2 : 1;
+  CHECK_INT(descriptors(), open);
   return code;
 }
 
@@ -93,7 +95,7 @@ static void test_both_ways(void) {
   end();
 }
 
-/* ---- whose it is ---------------------------------------------------------- */
+/* ---- whose it is -------------------------------------------------------- */
 
 static uid_t its_user;
 static gid_t its_group;
@@ -163,7 +165,7 @@ static void test_time(void) {
   end();
 }
 
-/* ---- reading -------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
 static ssize_t cut(const struct lv_sys *sys, int fd, void *buf, size_t n,
                    off_t at) {
@@ -215,7 +217,7 @@ static void test_unread(void) {
   end();
 }
 
-/* ---- elsewhere ------------------------------------------------------------ */
+/* ---- elsewhere ---------------------------------------------------------- */
 
 static void move_away(void) {
   CHECK_INT(rename(in("a"), in("b")), 0);

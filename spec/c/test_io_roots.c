@@ -40,7 +40,7 @@ static int other_volume(const struct lv_sys *sys, int fd, struct stat *st) {
   return code;
 }
 
-/* ---- roots ---------------------------------------------------------------- */
+/* ---- roots -------------------------------------------------------------- */
 
 static void begin_root(const char *name) {
   anew();
@@ -329,7 +329,7 @@ static void test_root_refused(void) {
   CHECK_INT(unlink(in("file")), 0);
 }
 
-/* ---- descriptors below 3 -------------------------------------------------- */
+/* ---- descriptors below 3 ------------------------------------------------ */
 
 static int lent; /* a real file, which the system calls 0 */
 
@@ -420,7 +420,7 @@ static void test_open_interrupted(void) {
   CHECK_INT(t.rules[1].calls, 10);
 }
 
-/* ---- the walk ------------------------------------------------------------- */
+/* ---- the walk ----------------------------------------------------------- */
 
 /* What a whole walk came upon. */
 static struct {

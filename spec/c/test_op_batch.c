@@ -19,7 +19,7 @@ static struct trouble t;
 static struct lvhd_error err = LVHD_ERROR_INIT;
 static struct lvhd_create_options options;
 
-/* ---- making them ---------------------------------------------------------- */
+/* ---- making them -------------------------------------------------------- */
 
 static _Atomic(lvhd_task *) task;
 
@@ -36,7 +36,7 @@ static int codes[KIDS]; /* what became of each */
 
 static void children(const char *const *names, size_t n) {
   count = n;
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < n && i < KIDS; i++)
     kids[i] = names[i];
 }
 
@@ -117,7 +117,7 @@ static void begin(void) {
   trouble_begin(&t);
 }
 
-/* ---- scarce descriptors --------------------------------------------------- */
+/* ---- scarce descriptors ------------------------------------------------- */
 
 /* Whatever is opened, the k-th time there is no descriptor for it: the batches
  * become smaller, or the first step says so. */
@@ -165,7 +165,7 @@ static void test_scarce_folders(void) {
   remove_all();
 }
 
-/* ---- folders that go away ------------------------------------------------- */
+/* ---- folders that go away ----------------------------------------------- */
 
 static void remove_x(void) {
   (void)rmdir(in("x"));
@@ -218,7 +218,7 @@ static void test_gone_refused(void) {
   remove_all();
 }
 
-/* ---- names ---------------------------------------------------------------- */
+/* ---- names -------------------------------------------------------------- */
 
 /* Unnamed files cannot be linked here; nor anything else. */
 static void test_named(void) {
@@ -276,7 +276,7 @@ static void test_kept(void) {
   remove_all();
 }
 
-/* ---- the parent ----------------------------------------------------------- */
+/* ---- the parent --------------------------------------------------------- */
 
 static void touch_parent(void) {
   int fd = open(in("parent.vhd"), O_RDWR | O_CLOEXEC);
@@ -293,7 +293,7 @@ static void test_parent(void) {
   remove_all();
 }
 
-/* ---- flushes -------------------------------------------------------------- */
+/* ---- flushes ------------------------------------------------------------ */
 
 static int no_statfs(const struct lv_sys *sys, int fd, struct statfs *st) {
   int code = lv_sys_real.fstatfs(sys, fd, st);
@@ -380,7 +380,7 @@ static void test_unlisted(void) {
   }
 }
 
-/* ---- cancels -------------------------------------------------------------- */
+/* ---- cancels ------------------------------------------------------------ */
 
 /* At each call of some kinds: all is there, or nothing is. */
 static void test_cancel(void) {
