@@ -133,6 +133,20 @@ static void test_link_errors(void) {
   CHECK(!exists("new.vhd"));
 }
 
+/* Two names for a moment, and the hidden one cannot be taken away: abandon
+ * tries again. */
+static void test_hidden_name(void) {
+  anew();
+  trouble_fail(&t, "renameat2", EINVAL, 1, 1);
+  trouble_fail(&t, "unlinkat", EIO, 1, 1);
+  CHECK_INT(begin("", true), 0);
+  CHECK_INT(lv_newfile_link(&file, false, &err), 0);
+  CHECK(exists("new.vhd"));
+  CHECK(file.temp[0] != '\0' && exists(file.temp));
+  over();
+  CHECK_INT(entries(trouble_base), 2);
+}
+
 /* ---- folders that come and go ------------------------------------------- */
 
 static void test_folder_gone(void) {
@@ -729,6 +743,7 @@ int main(void) {
   test_reserve();
   test_remembered();
   test_link_errors();
+  test_hidden_name();
   test_folder_gone();
   test_link_in();
   test_drive_folders();

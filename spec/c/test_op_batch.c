@@ -165,6 +165,13 @@ static void test_scarce_folders(void) {
   remove_all();
 }
 
+/* Made, and gone again before they are entered: another batch. */
+static void test_folders_gone(void) {
+  begin();
+  trouble_fail(&t, "mkdirat", ENOENT, 1, 4);
+  whole();
+}
+
 /* ---- folders that go away ----------------------------------------------- */
 
 static void remove_x(void) {
@@ -201,15 +208,18 @@ static void test_gone(void) {
   remove_all();
 }
 
-/* Refused in a folder that is no more. */
+/* Refused in a folder that is no more: when its volume is asked, or when the
+ * file is begun. */
 static void test_gone_refused(void) {
   static const char *const names[] = {"x/1.vhd"};
-  begin();
-  children(names, COUNT(names));
-  make_x();
-  trouble_meddle(&t, "O_TMPFILE", remove_x, 1);
-  trouble_fail(&t, "O_TMPFILE", EACCES, 1, 1);
-  whole();
+  for (unsigned k = 1; k < 3; k++) {
+    begin();
+    children(names, COUNT(names));
+    make_x();
+    trouble_meddle(&t, "O_TMPFILE", remove_x, k);
+    trouble_fail(&t, "O_TMPFILE", EACCES, k, 1);
+    whole();
+  }
   begin();
   children(names, COUNT(names));
   make_x();
@@ -367,12 +377,14 @@ static int unlisted(const struct lv_sys *sys, int dir, const char *path,
 }
 
 static void test_unlisted(void) {
+  static const char *const names[] = {"1.vhd", "x/2.vhd"};
   for (unsigned fails = 0; fails < 2; fails++) {
     begin();
-    count = 2;
+    make_x();
+    children(names, COUNT(names));
     options.sync = LVHD_SYNC_FULL;
     t.sys.openat2 = unlisted;
-    trouble_fail(&t, "syncfs", EIO, 1, fails);
+    trouble_fail(&t, "syncfs", EIO, 1, fails ? ALWAYS : 0);
     CHECK_INT(make(), fails ? LVHD_DISP_E_EXCEPTION : 0);
     CHECK_INT(failed(LVHD_DISP_E_EXCEPTION), fails ? 2 : 0);
     CHECK(t.rules[0].calls > 0);
@@ -456,6 +468,7 @@ int main(void) {
   test_scarce();
   test_none();
   test_scarce_folders();
+  test_folders_gone();
   test_gone();
   test_gone_refused();
   test_named();
