@@ -257,6 +257,9 @@ static void test_write_elsewhere(void) {
   trouble_over(&t);
   trouble_fail(&t, "openat2", EMFILE, 1, 1);
   TOLD(&err, put_note(true), VM_E_OUT_OF_RESOURCE, EMFILE, "openat2");
+  trouble_over(&t);
+  trouble_fail(&t, "openat2", EACCES, 2, 2); /* refused is not elsewhere */
+  TOLD(&err, put_note(true), E_ACCESSDENIED, EACCES, "openat2");
   CHECK(!exists(NOTE));
   put_text(NOTE, "somebody's");
   REASON(&err, put_note(true), VM_E_HD_IMAGE_ACCESS, JOURNAL_FOREIGN);
