@@ -4,8 +4,8 @@
  * it comes from, the first time and the last.  A verb that succeeds all the
  * same gives what it gives without; one that fails has left no new file, a
  * disk that was to be changed reads as before, nothing else was touched, and
- * the same call succeeds.  Who wants no error gets the same code.  No descriptor
- * is open in the end.
+ * the same call succeeds.  Who wants no error gets the same code.  No
+ * descriptor is open in the end.
  *
  *   test_faults         each place
  *   test_faults long    each call
@@ -19,7 +19,7 @@
 
 #define TOLD_MAX 200
 
-/* ---- places --------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------- */
 
 #define FRAMES 8
 #define PLACES 2000
@@ -89,7 +89,7 @@ static lvhd_engine *engine_for(const struct verb *v, unsigned threads) {
   return engine;
 }
 
-/* ---- trying --------------------------------------------------------------- */
+/* ---- trying ------------------------------------------------------------- */
 
 static unsigned complaints, tries, refused;
 

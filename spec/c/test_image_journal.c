@@ -47,7 +47,9 @@ static int put_note(bool durable) {
   unsigned open = descriptors();
   int code =
     lv_journal_write(&note, &env, &disk, in("a/disk"), durable, &beside, &err);
-  CHECK_INT(descriptors(), open + (code == 0 ? 1 + (beside.root.fd >= 0) : 0));
+  if (code == 0)
+    open += beside.root.fd >= 0 ? 2 : 1;
+  CHECK_INT(descriptors(), open);
   return code;
 }
 
@@ -93,7 +95,7 @@ static void test_both_ways(void) {
   end();
 }
 
-/* ---- whose it is ---------------------------------------------------------- */
+/* ---- whose it is -------------------------------------------------------- */
 
 static uid_t its_user;
 static gid_t its_group;
@@ -163,7 +165,7 @@ static void test_time(void) {
   end();
 }
 
-/* ---- reading -------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
 static ssize_t cut(const struct lv_sys *sys, int fd, void *buf, size_t n,
                    off_t at) {
@@ -215,7 +217,7 @@ static void test_unread(void) {
   end();
 }
 
-/* ---- elsewhere ------------------------------------------------------------ */
+/* ---- elsewhere ---------------------------------------------------------- */
 
 static void move_away(void) {
   CHECK_INT(rename(in("a"), in("b")), 0);
@@ -255,6 +257,9 @@ static void test_write_elsewhere(void) {
   trouble_over(&t);
   trouble_fail(&t, "openat2", EMFILE, 1, 1);
   TOLD(&err, put_note(true), VM_E_OUT_OF_RESOURCE, EMFILE, "openat2");
+  trouble_over(&t);
+  trouble_fail(&t, "openat2", EACCES, 2, 2); /* refused is not elsewhere */
+  TOLD(&err, put_note(true), E_ACCESSDENIED, EACCES, "openat2");
   CHECK(!exists(NOTE));
   put_text(NOTE, "somebody's");
   REASON(&err, put_note(true), VM_E_HD_IMAGE_ACCESS, JOURNAL_FOREIGN);

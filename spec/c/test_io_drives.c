@@ -52,7 +52,7 @@ static void empty(void) {
   CHECK_INT(rmdir(in("other")), 0);
 }
 
-/* ---- the map -------------------------------------------------------------- */
+/* ---- the map ------------------------------------------------------------ */
 
 static int map(const char *name, const char *folder) {
   const struct lvhd_drive list[] = {{"C", "/"}, {name, folder}};
@@ -111,7 +111,7 @@ static void test_mapped(void) {
   TOLD(&err, open_root(0, &err), VM_E_OUT_OF_RESOURCE, EMFILE, "openat2");
 }
 
-/* ---- where a path leads --------------------------------------------------- */
+/* ---- where a path leads ------------------------------------------------- */
 
 static struct lv_place place = LV_PLACE_INIT;
 
@@ -228,7 +228,7 @@ static void test_bad_links(void) {
   CHECK_INT(unlink(in("c/l")), 0);
 }
 
-/* ---- long ways ------------------------------------------------------------ */
+/* ---- long ways ---------------------------------------------------------- */
 
 #define DEEP 12
 #define NAME 250
@@ -330,7 +330,7 @@ static void test_too_deep(void) {
   close(dirs[0]);
 }
 
-/* ---- twins ---------------------------------------------------------------- */
+/* ---- twins -------------------------------------------------------------- */
 
 static void make_exact(void) {
   put_text("c/twin", "");
@@ -367,7 +367,7 @@ static void test_twins(void) {
   CHECK_STR(lead("C:\\twin"), "Twin|0");
 }
 
-/* ---- calls that fail, things that change ---------------------------------- */
+/* ---- calls that fail, things that change -------------------------------- */
 
 static void test_find_fails(void) {
   anew();
@@ -444,7 +444,7 @@ static void test_moved_link(void) {
   CHECK_INT(unlink(in("c/l")), 0);
 }
 
-/* ---- opening -------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------ */
 
 static unsigned refusals, refused_with;
 
@@ -608,7 +608,7 @@ static void test_stat(void) {
   CHECK_INT(descriptors(), open);
 }
 
-/* ---- roots and walks by Windows paths ------------------------------------- */
+/* ---- roots and walks by Windows paths ----------------------------------- */
 
 static int ask_root(void) {
   struct lv_root root;
@@ -647,7 +647,7 @@ static void test_others(void) {
   poorly("a walk without /proc", ask_walk);
 }
 
-/* ---- names of locators ---------------------------------------------------- */
+/* ---- names of locators -------------------------------------------------- */
 
 static struct lv_root matched;
 
@@ -688,7 +688,7 @@ static void test_match(void) {
   lv_root_free(&matched, &env);
 }
 
-/* ---- back ----------------------------------------------------------------- */
+/* ---- back --------------------------------------------------------------- */
 
 static bool unnamable;
 
@@ -710,6 +710,13 @@ static int ask_call(void) {
   return code;
 }
 
+static void call_path(const char *path, const char *want) {
+  char *out = NULL;
+  CHECK_INT(lv_drives_call_path(&out, &env, path, &err), 0);
+  CHECK_STR(out, want);
+  free(out);
+}
+
 static void test_call(void) {
   char *out = NULL;
   anew();
@@ -727,12 +734,8 @@ static void test_call(void) {
   trouble_over(&t);
   trouble_fail(&t, "openat2", EMFILE, 1, 1);
   TOLD(&err, call(in("c/x"), NULL), VM_E_OUT_OF_RESOURCE, EMFILE, "openat2");
-  CHECK_INT(lv_drives_call_path(&out, &env, in("c/none"), &err), 0);
-  CHECK_STR(out, "C:\\none");
-  free(out);
-  CHECK_INT(lv_drives_call_path(&out, &env, in("c/none/x"), &err), 0);
-  CHECK_STR(out, "C:\\none\\x");
-  free(out);
+  call_path(in("c/none"), "C:\\none");
+  call_path(in("c/none/x"), "C:\\none\\x");
   TOLD(&err, lv_drives_call_path(&out, &env, in("e/x"), &err),
        E_PATH_NOT_FOUND, ENOTDIR, "openat2");
 }

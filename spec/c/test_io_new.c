@@ -31,7 +31,7 @@ static void anew(void) {
   lv_env_init(&env, &t.sys);
 }
 
-/* ---- a new file ----------------------------------------------------------- */
+/* ---- a new file --------------------------------------------------------- */
 
 static struct lv_folder folder;
 static struct lv_newfile file;
@@ -133,7 +133,21 @@ static void test_link_errors(void) {
   CHECK(!exists("new.vhd"));
 }
 
-/* ---- folders that come and go --------------------------------------------- */
+/* Two names for a moment, and the hidden one cannot be taken away: abandon
+ * tries again. */
+static void test_hidden_name(void) {
+  anew();
+  trouble_fail(&t, "renameat2", EINVAL, 1, 1);
+  trouble_fail(&t, "unlinkat", EIO, 1, 1);
+  CHECK_INT(begin("", true), 0);
+  CHECK_INT(lv_newfile_link(&file, false, &err), 0);
+  CHECK(exists("new.vhd"));
+  CHECK(file.temp[0] != '\0' && exists(file.temp));
+  over();
+  CHECK_INT(entries(trouble_base), 2);
+}
+
+/* ---- folders that come and go ------------------------------------------- */
 
 static void test_folder_gone(void) {
   struct lv_newfile folders = LV_NEWFILE_INIT;
@@ -258,7 +272,7 @@ static void test_poor_abandon(void) {
   lv_drives_free(drives);
 }
 
-/* ---- whose name it is ----------------------------------------------------- */
+/* ---- whose name it is --------------------------------------------------- */
 
 static int other_volume(const struct lv_sys *sys, int dir, const char *name,
                         struct stat *st, int flags) {
@@ -294,7 +308,7 @@ static void test_settle(void) {
   CHECK_INT(unlink(in("new.vhd")), 0);
 }
 
-/* ---- names ---------------------------------------------------------------- */
+/* ---- names -------------------------------------------------------------- */
 
 static int names_dir;
 
@@ -405,7 +419,7 @@ static void test_names_fail(void) {
   CHECK_INT(unlink(in("Twin")), 0);
 }
 
-/* ---- volumes -------------------------------------------------------------- */
+/* ---- volumes ------------------------------------------------------------ */
 
 static struct statfs said;
 static int64_t clock_says;
@@ -591,7 +605,7 @@ static void test_holds(void) {
   CHECK_INT(unlink(in("file")), 0);
 }
 
-/* ---- one flush for many --------------------------------------------------- */
+/* ---- one flush for many ------------------------------------------------- */
 
 static const char *release;
 
@@ -729,6 +743,7 @@ int main(void) {
   test_reserve();
   test_remembered();
   test_link_errors();
+  test_hidden_name();
   test_folder_gone();
   test_link_in();
   test_drive_folders();

@@ -26,7 +26,7 @@ static void anew(void) {
   lv_env_init(&env, &t.sys);
 }
 
-/* ---- file: opening ------------------------------------------------------- */
+/* ---- file: opening ------------------------------------------------------ */
 
 static void test_missing(void) {
   char *path = lengthy("/", PATH_MAX + 10);
@@ -99,7 +99,7 @@ static void test_stat(void) {
        "fstatat");
 }
 
-/* ---- file: reading ------------------------------------------------------- */
+/* ---- file: reading ------------------------------------------------------ */
 
 static unsigned pieces;
 
@@ -145,7 +145,7 @@ static void test_read(void) {
   CHECK_INT(unlink(in("file")), 0);
 }
 
-/* ---- file: where it really is -------------------------------------------- */
+/* ---- file: where it really is ------------------------------------------- */
 
 static const char *answer;
 static ssize_t answer_length;
@@ -229,6 +229,13 @@ static int ask_absolute(void) {
   return code;
 }
 
+static void absolute(const char *path, const char *want) {
+  char *out = NULL;
+  CHECK_INT(lv_absolute_path(&out, &env, path, &err), 0);
+  CHECK_STR(out, want);
+  free(out);
+}
+
 static void test_absolute(void) {
   char *out = NULL;
   char before[PATH_MAX];
@@ -241,16 +248,12 @@ static void test_absolute(void) {
   CHECK_INT(rmdir(in("gone")), 0);
   TOLD(&err, lv_absolute_path(&out, &env, "a", &err), E_PATH_NOT_FOUND,
        ENOENT, "realpath");
-  CHECK_INT(lv_absolute_path(&out, &env, "/a", &err), 0);
-  CHECK_STR(out, "/a");
-  free(out);
-  CHECK_INT(lv_absolute_path(&out, &env, "", &err), 0);
-  CHECK_STR(out, "");
-  free(out);
+  absolute("/a", "/a");
+  absolute("", "");
   CHECK_INT(chdir(before), 0);
 }
 
-/* ---- folders -------------------------------------------------------------- */
+/* ---- folders ------------------------------------------------------------ */
 
 static int open_folder(struct lv_folder *folder, const char *path) {
   unsigned open = descriptors();
@@ -307,12 +310,12 @@ static void test_folder_unlisted(void) {
   CHECK(!folder.path_only);
 }
 
-static int under(struct lv_folder *folder, const struct lv_root *root,
+static int under(struct lv_folder *folder, const struct lv_root *in_root,
                  const char *path) {
   unsigned open = descriptors();
   int code = 0;
   *folder = (struct lv_folder)LV_FOLDER_INIT;
-  code = lv_folder_under(folder, &env, root, path, &err);
+  code = lv_folder_under(folder, &env, in_root, path, &err);
   CHECK_INT(descriptors(), open + (code == 0));
   return code;
 }
@@ -355,7 +358,7 @@ static void test_folder_under(void) {
   CHECK_INT(rmdir(in("root")), 0);
 }
 
-/* ---- changing ------------------------------------------------------------- */
+/* ---- changing ----------------------------------------------------------- */
 
 static struct lv_file edited;
 
@@ -524,7 +527,7 @@ static void test_edit_fails(void) {
   end_edit();
 }
 
-/* ---- locks ---------------------------------------------------------------- */
+/* ---- locks -------------------------------------------------------------- */
 
 /* What the system answers to each question in turn. */
 static struct {

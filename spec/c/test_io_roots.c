@@ -40,7 +40,7 @@ static int other_volume(const struct lv_sys *sys, int fd, struct stat *st) {
   return code;
 }
 
-/* ---- roots ---------------------------------------------------------------- */
+/* ---- roots -------------------------------------------------------------- */
 
 static void begin_root(const char *name) {
   anew();
@@ -329,7 +329,7 @@ static void test_root_refused(void) {
   CHECK_INT(unlink(in("file")), 0);
 }
 
-/* ---- descriptors below 3 -------------------------------------------------- */
+/* ---- descriptors below 3 ------------------------------------------------ */
 
 static int lent; /* a real file, which the system calls 0 */
 
@@ -420,7 +420,7 @@ static void test_open_interrupted(void) {
   CHECK_INT(t.rules[1].calls, 10);
 }
 
-/* ---- the walk ------------------------------------------------------------- */
+/* ---- the walk ----------------------------------------------------------- */
 
 /* What a whole walk came upon. */
 static struct {
@@ -575,6 +575,11 @@ static void test_walk_root(void) {
   lv_walk_free(NULL);
 }
 
+static void become_file(void) {
+  CHECK_INT(rmdir(in("file")), 0);
+  put_text("file", "bytes");
+}
+
 /* Taken for a file, and it is none any more; or gone, or not for us. */
 static void test_walk_races(void) {
   static void (*const changes[])(void) = {become_link, become_none,
@@ -587,6 +592,11 @@ static void test_walk_races(void) {
     if (exists("file"))
       CHECK_INT(remove(in("file")), 0);
   }
+  CHECK_INT(mkdir(in("file"), 0700), 0); /* and a folder that was one */
+  anew();
+  trouble_meddle(&t, "openat", become_file, 1);
+  CHECK_INT(walked(0, 0), 0);
+  CHECK_INT(unlink(in("file")), 0);
   put_text("file", "bytes");
   anew();
   trouble_fail(&t, "openat", ENFILE, 1, 1);

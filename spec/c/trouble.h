@@ -185,7 +185,7 @@ static inline void trouble_over(struct trouble *t) {
   memset(t->rules, 0, sizeof t->rules);
 }
 
-/* ---- a folder of one's own ----------------------------------------------- */
+/* ---- a folder of one's own ---------------------------------------------- */
 
 static char trouble_base[PATH_MAX / 4];
 
@@ -244,7 +244,7 @@ static inline unsigned descriptors(void) {
   return entries("/proc/self/fd");
 }
 
-/* ---- what is told --------------------------------------------------------- */
+/* ---- what is told ------------------------------------------------------- */
 
 /* A failure by this call, and nothing is told twice; err is cleared. */
 static inline void check_told(struct lvhd_error *err, int code, int want,
@@ -279,7 +279,7 @@ static inline void check_reason(struct lvhd_error *err, int code, int want,
   check_reason(err, code, LVHD_##want, LV_R_##reason, __FILE__, __LINE__)
 
 #ifdef LVHD_SPEC_POOR_H /* included before */
-/* ---- memory --------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------- */
 
 /* Each allocation fails in turn, and all from there on: the answer is right
  * or E_OUTOFMEMORY, and nothing is held or open. */
