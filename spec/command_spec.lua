@@ -534,6 +534,10 @@ describe("its words", function()
     fails(2, "info", "missing argument 'image'")
     fails(2, "info a b", "too many arguments")
     fails(2, "info a --wrong", "unknown option '%-%-wrong'")
+    fails(2, "info -disk.vhd", "begins with a dash stands behind %-%-%.")
+    assert.matches("give absolute paths", (support.run(("mkdir %s/gone && "
+      .. "cd %s/gone && rmdir ../gone && { %s info a.vhd 2>&1; echo $?; }")
+      :format(q(dir), q(dir), "env " .. COMMAND))))
     fails(2, "", "a command is required")
     local code, out = cmd "info --json"
     assert.equal(2, code)
