@@ -338,6 +338,16 @@ describe("Ctrl-C", function()
     assert.same({ "err" }, support.names(dir))
   end)
 
+  it("is no traceback while modules are loaded", function()
+    support.write(dir .. "/argparse.lua", 'error "interrupted!"')
+    local path = ("LUA_PATH=%s"):format(q(("%s/?.lua;%s/?.lua;%s/?/init.lua")
+      :format(dir, test.cwd(), test.cwd())))
+    assert.equal("lvhd: interrupted\n", fails(130, "version", ".", path))
+    support.write(dir .. "/argparse.lua", "error 'broken'")
+    assert.equal("lvhd: the command needs argparse (Debian: lua-argparse)\n",
+      fails(1, "version", ".", path))
+  end)
+
   it("during a merge says that it is to be run again, and it is", function()
     support.write(dir .. "/in", ("lvhd"):rep(25 * MiB))
     local status, times = nil, 1
@@ -348,8 +358,8 @@ describe("Ctrl-C", function()
       for i = 0, times - 1 do
         fine(("write c.vhd --sync none --offset %dMiB"):format(100 * i), "<in")
       end
-      status = support.run(("cd %s && { %s merge c.vhd --progress json 2>err &"
-        .. " p=$!; while ! grep -q bytes err; do sleep 0.02; done;"
+      status = support.run(("cd %s && : >err && { %s merge c.vhd --progress"
+        .. " json 2>err >/dev/null & p=$!; while ! grep -q bytes err; do sleep 0.02; done;"
         .. " kill -INT $p; wait $p; echo $?; }"):format(q(dir), "env "
         .. COMMAND))
       if status ~= "130\n" and times < 8 then

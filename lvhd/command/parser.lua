@@ -4,7 +4,9 @@
 -- page, made of the same.
 
 local found, argparse = pcall(require, "argparse")
-if not found then
+if not found and tostring(argparse):find("interrupted!", 1, true) then
+  error(argparse, 0)
+elseif not found then
   error("the command needs argparse (Debian: lua-argparse)", 0)
 end
 local exits = require "lvhd.command.exits"
