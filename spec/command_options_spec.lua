@@ -149,11 +149,16 @@ describe("the verbs that ask:", function()
     assert.equal(3 * MiB, #out)
     assert.matches('"bytes":3145728,"bytes_total":3145728,"percent":100', err,
       1, true)
+    assert.matches("\r%[#+%] 100 %%  3 MiB of 3 MiB\27%[K.*\r\27%[K$",
+      select(3, cmd "read r.vhd --length 3MiB --progress bar"))
+    assert.matches("\r4 MiB\27%[K",
+      select(3, cmd("write r.vhd --progress bar", "<in")))
     assert.equal("lvh", fine [[read 'C:\r.vhd' --length 3 -q --drive C=.]])
     assert.equal(("\0"):rep(9), fine("read sub/leaf.vhd --parents . "
       .. "--offset 67108855"))
     fails(3, "read r.vhd --offset 64MiB",
-      "E_INVALIDARG %(0x80070057%): read '.-r.vhd': %-%-offset: the disk has 67108864 bytes.-67108864")
+      "E_INVALIDARG %(0x80070057%): read '.-r.vhd': %-%-offset: the disk has "
+      .. "67108864 bytes.-67108864")
   end)
 end)
 
