@@ -327,6 +327,7 @@ function command.main(words)
     args.mode_of_progress = cx.mode
     local result, text, code, err = run[args.verb](args, cx)
     exit = code or exits.OK
+    progress.clear(cx.mode)
     say_result(args, result, text, exit, err)
     cx.engine:close()
   end)
