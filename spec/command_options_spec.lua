@@ -321,7 +321,8 @@ describe("the verbs that change:", function()
 end)
 
 describe("--sync", function()
-  it("says what is waited for", function()
+  -- strace and the sanitizers' look for leaks exclude each other
+  it("says what is waited for #nosan", function()
     if not support.has "strace"
       or not support.sh "strace -qqo /dev/null true" then
       pending("strace is not installed, or not permitted")
@@ -392,6 +393,10 @@ describe("exit codes", function()
     command.runs[#command.runs + 1] = { words = "", code = code }
     local _, _, got = os.execute(("cd %s && { %s; } >/dev/null 2>&1"):format(
       q(dir), script))
+    if got == 77 then
+      pending "this host knows no filters of system calls"
+      return
+    end
     assert.equal(code, got, script)
   end
 
@@ -410,6 +415,11 @@ describe("exit codes", function()
   end)
 
   it("8: the volume is too small", function()
+    command.runs[#command.runs + 1] = { words = "", code = 8 }
+    if info("lone.vhd").free > 2000 << 30 then
+      pending "there is room for all that a disk may be"
+      return
+    end
     fails(8, "create big.vhd 2000GiB --fixed --allocate zero", "E_DISK_FULL")
     fails(8, "create big.vhd 2000GiB --fixed --allocate zero -n",
       "E_DISK_FULL")
@@ -429,8 +439,10 @@ describe("exit codes", function()
   end)
 
   it("130: interrupted", function()
-    ends(130, ("env %s create big.vhd 8GiB --fixed --sync none --allocate zero"
-      .. " & p=$!; sleep 0.4; kill -INT $p; wait $p"):format(command.COMMAND))
+    ends(130, (": >err; env %s create big.vhd 8GiB --fixed --sync none"
+      .. " --allocate zero --progress json 2>err & p=$!;"
+      .. " while ! grep -q bytes err; do sleep 0.02; done; kill -INT $p;"
+      .. " wait $p"):format(command.COMMAND))
     assert.is_nil(there "big.vhd")
   end)
 end)
