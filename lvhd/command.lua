@@ -109,7 +109,7 @@ local function answers(cx, args)
   function cx.wait(task)
     return progress.wait(task, cx.mode)
   end
-  -- What `start` starts, to its end; nil: a dry run that would change something.
+  -- What `start` starts, to its end; nil: a dry run that would go on.
   function cx.attempt(start)
     local ok, result = pcall(function()
       local task = start()
@@ -278,7 +278,8 @@ local function failure(args, err)
   progress.clear(args.mode_of_progress)
   if lvhd.is_error(err) then
     mend_hint(args, err)
-    return say_failure(args, exits.of(err.name), say.error(err), say.fields(err))
+    return say_failure(args, exits.of(err.name), say.error(err),
+      say.fields(err))
   elseif type(err) ~= "table" then
     local text = tostring(err)
     if text:find("interrupted!", 1, true) then
@@ -326,6 +327,7 @@ function command.main(words)
     args.mode_of_progress = cx.mode
     local result, text, code, err = run[args.verb](args, cx)
     exit = code or exits.OK
+    progress.clear(cx.mode)
     say_result(args, result, text, exit, err)
     cx.engine:close()
   end)

@@ -402,7 +402,8 @@ describe("--json", function()
     assert.same({ a = { 1, 2.5, is_list = true }, b = "\"\\\n\u{E9}",
       c = true, d = {} },
       read_line '{"a":[1,2.5],"b":"\\"\\\\\\n\\u00e9","c":true,"d":{}}\n')
-    for value, shape in pairs { [1] = "string", x = "integer", [2.5] = "integer",
+    for value, shape in pairs { [1] = "string", x = "integer",
+      [2.5] = "integer",
       y = "{a: integer}", z = "[any]", [true] = "integer, or string" } do
       assert.is_false((pcall(fits, value, shape, "")))
     end

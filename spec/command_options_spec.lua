@@ -133,6 +133,11 @@ describe("the verbs that ask:", function()
     assert.matches('"unwritten":67108864', fine "map lone.vhd --json", 1, true)
     fine [[map 'C:\lone.vhd' --drive C=. --svg 'C:\m.svg']]
     assert.equal(support.read(dir .. "/m.svg"), fine "map lone.vhd --svg -")
+    fails(2, "map lone.vhd --svg - --json >/dev/null", "both would go")
+    fails(4, "map lone.vhd --svg none/m.svg", "E_PATH_NOT_FOUND.-none/m.svg'")
+    fails(6, "map lone.vhd --svg /sys/m.svg", "E_ACCESSDENIED.-'/sys/m.svg'")
+    fails(5, "map lone.vhd --svg m.svg", "E_ALREADY_EXISTS.-m.svg'")
+    fails(5, "map lone.vhd --svg .", "E_ALREADY_EXISTS")
   end)
 
   it("read --parents --offset --length --progress -q --drive", function()
@@ -144,11 +149,16 @@ describe("the verbs that ask:", function()
     assert.equal(3 * MiB, #out)
     assert.matches('"bytes":3145728,"bytes_total":3145728,"percent":100', err,
       1, true)
+    assert.matches("\r%[#+%] 100 %%  3 MiB of 3 MiB\27%[K.*\r\27%[K$",
+      select(3, cmd "read r.vhd --length 3MiB --progress bar"))
+    assert.matches("\r%d MiB\27%[K.*\r\27%[K$",
+      select(3, cmd("write r.vhd --progress bar", "<in")))
     assert.equal("lvh", fine [[read 'C:\r.vhd' --length 3 -q --drive C=.]])
     assert.equal(("\0"):rep(9), fine("read sub/leaf.vhd --parents . "
       .. "--offset 67108855"))
     fails(3, "read r.vhd --offset 64MiB",
-      "E_INVALIDARG %(0x80070057%): read '.-r.vhd': %-%-offset: the disk has 67108864 bytes.-67108864")
+      "E_INVALIDARG %(0x80070057%): read '.-r.vhd': %-%-offset: the disk has "
+      .. "67108864 bytes.-67108864")
   end)
 end)
 
@@ -311,7 +321,8 @@ describe("the verbs that change:", function()
 end)
 
 describe("--sync", function()
-  it("says what is waited for", function()
+  -- strace and the sanitizers' look for leaks exclude each other
+  it("says what is waited for #nosan", function()
     if not support.has "strace"
       or not support.sh "strace -qqo /dev/null true" then
       pending("strace is not installed, or not permitted")
@@ -382,6 +393,10 @@ describe("exit codes", function()
     command.runs[#command.runs + 1] = { words = "", code = code }
     local _, _, got = os.execute(("cd %s && { %s; } >/dev/null 2>&1"):format(
       q(dir), script))
+    if got == 77 then
+      pending "this host knows no filters of system calls"
+      return
+    end
     assert.equal(code, got, script)
   end
 
@@ -400,6 +415,11 @@ describe("exit codes", function()
   end)
 
   it("8: the volume is too small", function()
+    command.runs[#command.runs + 1] = { words = "", code = 8 }
+    if info("lone.vhd").free > 2000 << 30 then
+      pending "there is room for all that a disk may be"
+      return
+    end
     fails(8, "create big.vhd 2000GiB --fixed --allocate zero", "E_DISK_FULL")
     fails(8, "create big.vhd 2000GiB --fixed --allocate zero -n",
       "E_DISK_FULL")
@@ -419,8 +439,10 @@ describe("exit codes", function()
   end)
 
   it("130: interrupted", function()
-    ends(130, ("env %s create big.vhd 8GiB --fixed --sync none --allocate zero"
-      .. " & p=$!; sleep 0.4; kill -INT $p; wait $p"):format(command.COMMAND))
+    ends(130, (": >err; env %s create big.vhd 8GiB --fixed --sync none"
+      .. " --allocate zero --progress json 2>err & p=$!;"
+      .. " while ! grep -q bytes err; do sleep 0.02; done; kill -INT $p;"
+      .. " wait $p"):format(command.COMMAND))
     assert.is_nil(there "big.vhd")
   end)
 end)

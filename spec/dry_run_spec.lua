@@ -168,7 +168,11 @@ end
 
 describe("a dry run", function()
   it("refuses what a real run refuses, in its words", function()
+    local room = lvhd.info(dir .. "/lone.vhd").free > 2000 << 30
     for _, row in ipairs(REFUSED) do
+      if room and row[3] == 2000 << 30 then
+        row = REFUSED[1] -- the volume has room for that one
+      end
       local before = state()
       local done, err = run(dry, row)
       assert.is_false(done, context(row))

@@ -182,7 +182,8 @@ cd / && lvhd create "$T/a.vhd" 64MiB && lvhd info "$T/a.vhd" &&
 lua5.4 -e 'local lvhd = require "lvhd"
   local d = os.getenv "T"
   lvhd.create_differencing(d .. "/b.vhd", d .. "/a.vhd"):wait()
-  print(#lvhd.chain(d .. "/b.vhd"), package.searchpath("lvhd.core", package.cpath))
+  print(#lvhd.chain(d .. "/b.vhd"),
+    package.searchpath("lvhd.core", package.cpath))
   ']]
 
   local function needs(...)
@@ -212,8 +213,9 @@ cd / && ! lua5.4 -e 'require "lvhd"' 2>/dev/null
 find /usr/local -type f | grep -v manifest || true
 ]]):format(q(source_tree()), QUICK, folder, TRY,
         folder))
-      local out = run(("T=%s PATH=/usr/local/bin:/usr/bin:/bin %s MAKEFLAGS=-j2 "
-        .. "unshare -nm sh %s"):format(q(folder), CLEAN, q(folder .. "/script")))
+      local out = run(("T=%s PATH=/usr/local/bin:/usr/bin:/bin %s"
+        .. " MAKEFLAGS=-j2 unshare -nm sh %s"):format(q(folder), CLEAN,
+        q(folder .. "/script")))
       assert.matches("^made: dynamic, 64 MiB", out)
       assert.matches("\n2\t/usr/local/lib/lua/5.4/lvhd/core.so\n$", out)
     end)

@@ -7,7 +7,6 @@
 local exits = require "lvhd.command.exits"
 local json = require "lvhd.command.json"
 local map = require "lvhd.command.map"
-local progress = require "lvhd.command.progress"
 local say = require "lvhd.command.say"
 local lvhd = require "lvhd"
 
@@ -84,7 +83,6 @@ function asking.read(args, cx)
     at = at + #bytes
     cx.moved(at - first, stop - first)
   end
-  progress.clear(cx.mode)
 end
 
 function asking.version()

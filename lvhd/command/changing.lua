@@ -78,7 +78,7 @@ function changing.write(args, cx)
   local path = cx.path(args.image)
   local at = cx.size(args.offset, "--offset")
   local opts = options(args, cx)
-  opts.write, opts.sync = true, args.sync
+  opts.write = true
   if args.dry_run then
     return change("write", "written", path, args, cx, function()
       do

@@ -31,7 +31,8 @@ exits.classes = {
   { 11, "no memory, threads or descriptors are left", "E_OUTOFMEMORY",
     "VM_E_OUT_OF_RESOURCE" },
   { 12, "not available here", "E_NOTIMPL" },
-  { 130, "interrupted: nothing is left half done; a merge is run again", "E_ABORT" },
+  { 130, "interrupted: nothing is left half done; a merge is run again",
+    "E_ABORT" },
 }
 
 exits.OK, exits.USAGE, exits.DAMAGED, exits.INTERRUPTED = 0, 2, 9, 130

@@ -4,7 +4,9 @@
 -- page, made of the same.
 
 local found, argparse = pcall(require, "argparse")
-if not found then
+if not found and tostring(argparse):find("interrupted!", 1, true) then
+  error(argparse, 0)
+elseif not found then
   error("the command needs argparse (Debian: lua-argparse)", 0)
 end
 local exits = require "lvhd.command.exits"
@@ -162,6 +164,9 @@ function M.manual(version)
   out(roff "seconds since 1970 that new disks record as their time: the same "
     .. roff "input gives the same bytes, but for the identifier")
   out ".TP\n.B NO_COLOR\nno colours"
+  out ".TP\n.B COLUMNS\nof the picture of map, where --width does not say"
+  out(".TP\n.B LC_ALL, LC_CTYPE, LANG\n" .. roff("map draws in ASCII where "
+    .. "the first of them that is set does not name UTF-8"))
   return table.concat(lines, "\n") .. "\n"
 end
 

@@ -132,11 +132,16 @@ function say.fields(err)
   return out
 end
 
+local CURE_OF <const> = {
+  PARENT_MISSING = "where is it now? lvhd relink CHILD PARENT, or --parents "
+    .. "DIR",
+}
+
 ---An error in one line, with what cures it; its hint is changed to that.
 ---@param err lvhd.Error
 ---@return string
 function say.error(err)
-  local hint = err.hint
+  local hint = err.hint or CURE_OF[err.reason]
   for _, cure in ipairs(hint and CURES or {}) do
     hint = hint:gsub(cure[1], cure[2])
   end

@@ -25,7 +25,8 @@ local quiet = option("-q --quiet", "no progress, and nothing on success",
 local progress = option("--progress", "auto (a bar on a terminal), bar, json "
   .. "(lines on standard error) or none", { value = "MODE", default = "auto",
   choices = { "auto", "bar", "json", "none" } })
-local dry_run = option("-n --dry-run", "look, and say what would be done",
+local dry_run = option("-n --dry-run", "refuse what would be refused, say what "
+  .. "would be done, and change nothing",
   { flag = true })
 local sync = option("--sync", "how durable it is when it is done: full, data "
   .. "(files, not names) or none", { value = "HOW",

@@ -35,7 +35,8 @@ local FILES = [[
 
 -- They reach nothing of the engine, or build one of their own.
 local NO_JUDGES = { rooms = true, readme = true, install = true, demo = true,
-  library = true, command = true, api = true, reference = true,
+  library = true, command = true, command_options = true,
+  command_json = true, api = true, reference = true,
   reliability = true, examples = true }
 
 -- Where threads or clocks may make a test red: it must be red twice.
