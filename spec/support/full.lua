@@ -7,7 +7,6 @@
 
 local bench = require "spec.support.bench"
 local changes = require "spec.support.changes"
-local expect = require "spec.support.expect"
 local handmade = require "spec.support.handmade"
 local lvhd = require "lvhd"
 local support = require "spec.support"
@@ -42,6 +41,16 @@ local function fill(file, but)
 end
 
 local dir
+
+-- The same, until it stays so: XFS gives back what was deleted a while later.
+local function fill_up(file)
+  local tries = 0
+  repeat
+    fill(file, 0)
+    test.sleep(0.2)
+    tries = tries + 1
+  until test.statfs(dir).free < 64 << 10 or tries == 5
+end
 
 local function prepare(room)
   dir = support.tmpdir()
@@ -101,8 +110,13 @@ describe("what makes a file", function()
         assert.same({}, support.names(found))
         os.remove(dir .. "/rest")
         -- nothing is left at all: that is seen before
-        fill(dir .. "/rest", 0)
-        expect.fails("E_DISK_FULL", "VOLUME_FULL", go)
+        fill_up(dir .. "/rest")
+        ok, err = pcall(go)
+        assert.is_false(ok, name)
+        assert.is_true(lvhd.is_error(err, "E_DISK_FULL"), tostring(err))
+        -- (XFS may have no room for another file, were it empty)
+        assert.is_true(err.reason == "VOLUME_FULL" or err.syscall == "openat",
+          tostring(err))
         assert.same({}, support.names(found))
         os.remove(dir .. "/rest")
         run("sync -f " .. q(dir))
