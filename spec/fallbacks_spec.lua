@@ -87,12 +87,17 @@ local leave = {
     "shares the whole" },
   { "proc empty_path", "convert", "are not read", "much that is written",
     "shares the whole" },
+  { "link", "children_of_many", "is not written for nothing",
+    "what is flushed", "by the fault table", "kill %-9 leaves only" },
+  { "proc empty_path", "children_of_many", "is not written for nothing",
+    "what is flushed", "by the fault table", "kill %-9 leaves only" },
   -- together with what the test takes away nothing is left
   { "renameat2", "children_of_many", "made all the same: no" },
   -- space that is reserved, and what is sent off before a flush
   { "fallocate", "options", "'reserve' takes the space" },
   { "fallocate", "convert", "is reserved before" },
   { "fallocate", "compact", "moves holes as holes" },
+  { "clone", "convert", "shares the whole" },
   { "send", "convert", "on its way to the disk before" },
   -- holes are found by reading: terabytes of them
   { "holes", "convert", "are not read", "2,040 GiB", "of any size" },

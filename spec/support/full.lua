@@ -7,7 +7,6 @@
 
 local bench = require "spec.support.bench"
 local changes = require "spec.support.changes"
-local expect = require "spec.support.expect"
 local handmade = require "spec.support.handmade"
 local lvhd = require "lvhd"
 local support = require "spec.support"
@@ -42,6 +41,22 @@ local function fill(file, but)
 end
 
 local dir
+
+-- The same, until it stays so: XFS gives back what was deleted a while later.
+local function fill_up(file)
+  local tries = 0
+  repeat
+    fill(file, 0)
+    test.sleep(0.2)
+    tries = tries + 1
+  until test.statfs(dir).free < 64 << 10 or tries == 5
+end
+
+-- btrfs says how much is free, but not of what is to come, which it may
+-- compress.
+local function guesses(folder)
+  return run("stat -f -c %T " .. q(folder)) == "btrfs\n"
+end
 
 local function prepare(room)
   dir = support.tmpdir()
@@ -83,6 +98,19 @@ describe("what makes a file", function()
     run("rm -rf " .. q(sources))
   end)
 
+  -- The error; where what is free is a guess, there may be none.
+  local function refused(go)
+    local ok, err = pcall(go)
+    if ok and guesses(dir) then
+      run(("rm %s/a.vhd"):format(q(found)))
+      return {}
+    end
+    assert.is_false(ok)
+    assert.is_true(lvhd.is_error(err, "E_DISK_FULL"), tostring(err))
+    assert.same({}, support.names(found))
+    return err
+  end
+
   for name, verb in pairs(verbs) do
     it("leaves nothing: " .. name, function()
       run(("head -c %d /dev/urandom >%s/data.raw"):format(16 * MiB,
@@ -94,18 +122,20 @@ describe("what makes a file", function()
         -- 8 MiB and a little are thought to be enough where nobody asked for
         -- space: the volume itself must tell
         pour(dir .. "/rest", math.max(test.statfs(dir).free - 9 * MiB, 0))
-        local ok, err = pcall(go)
-        assert.is_false(ok, name)
-        assert.is_true(lvhd.is_error(err, "E_DISK_FULL"), tostring(err))
-        assert.equal(name:find("convert") and "ENOSPC" or nil, err.errname)
-        assert.same({}, support.names(found))
+        local err = refused(go)
+        if not guesses(dir) then
+          assert.equal(name:find("convert") and "ENOSPC" or nil, err.errname)
+        end
         os.remove(dir .. "/rest")
         -- nothing is left at all: that is seen before
-        fill(dir .. "/rest", 0)
-        expect.fails("E_DISK_FULL", "VOLUME_FULL", go)
-        assert.same({}, support.names(found))
+        fill_up(dir .. "/rest")
+        err = refused(go)
+        -- (XFS may have no room for another file, were it empty)
+        assert.is_true(err.reason == "VOLUME_FULL" or err.syscall == "openat"
+          or guesses(dir), tostring(err))
         os.remove(dir .. "/rest")
         run("sync -f " .. q(dir))
+        local ok
         ok, err = pcall(go)
         assert(ok or name:find("reserve") and err.name == "E_NOTIMPL",
           tostring(err))
@@ -124,10 +154,11 @@ describe("what makes a file", function()
     local task = engine:create_children(list, sources .. "/parent.vhd",
       { sync = "none" })
     local ok, err = pcall(task.wait, task)
-    assert.is_false(ok)
-    assert.is_true(lvhd.is_error(err, "E_DISK_FULL"), tostring(err))
+    assert.is_true(ok and guesses(dir) or lvhd.is_error(err, "E_DISK_FULL"),
+      tostring(err))
     local names = support.names(found)
-    assert.is_true(#names > 0 and #names < 2000, #names)
+    assert.is_true(#names > 0 and #names < 2000 or ok and #names == 2000,
+      #names)
     for _, child in ipairs(names) do
       assert.equal(64 * MiB, engine:info(found .. "/" .. child).size)
     end

@@ -35,9 +35,10 @@ end
 local folders = {}
 
 ---Makes a scratch folder, removed after the test (helper.lua).
+---@param root? string where
 ---@return string path real path, without links
-function support.tmpdir()
-  local root = os.getenv("LVHD_TMPDIR") or os.getenv("TMPDIR") or "/tmp"
+function support.tmpdir(root)
+  root = root or os.getenv("LVHD_TMPDIR") or os.getenv("TMPDIR") or "/tmp"
   local path = support.run(
     "readlink -f \"$(mktemp -d -p " .. support.q(root) .. " lvhd-spec.XXXXXX)\"")
     :gsub("\n", "")
