@@ -477,6 +477,37 @@ describe("the time of a disk that is written", function()
     assert.equal(MTIME + 5, second(base))
   end)
 
+  -- Earlier changes of the same second have moved it on, and a child may have
+  -- recorded any second since.
+  it("never goes back, whoever changes the disk", function()
+    local ahead = os.time() + 1000
+    local function behind(path, change)
+      assert(test.utime(path, ahead))
+      change()
+      assert.is_true(second(path) > ahead)
+      assert(test.utime(path, os.time() + 1)) -- not behind: the second itself
+      local now = second(path)
+      change()
+      assert.is_true(second(path) > now)
+    end
+    local plain, fixed = dir .. "/plain.vhd", dir .. "/fixed.vhd"
+    lvhd.create_dynamic(plain, SIZE):wait()
+    lvhd.create_fixed(fixed, SIZE):wait()
+    for _, path in ipairs{ plain, fixed } do
+      local size = SIZE
+      behind(path, function()
+        size = size + MiB
+        lvhd.resize(path, size):wait()
+      end)
+      assert.equal(size, lvhd.info(path).size)
+    end
+    behind(plain, function()
+      local over = dir .. "/over.vhd"
+      lvhd.create_differencing(over, plain):wait()
+      lvhd.merge(over, { delete = true }):wait()
+    end)
+  end)
+
   it("does not fail a write where it cannot be set", function()
     local system = test.system()
     with_engine(function(engine)

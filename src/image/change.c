@@ -372,6 +372,9 @@ int lv_change_end(struct lv_change *change, struct lvhd_error *err) {
   int code = 0;
   if (change->keeps_time && !change->time_lost)
     code = lv_edit_touch(file, change->env, &change->journal.mtime, err);
+  else if (change->moves_time)
+    code = lv_edit_move_on(file, change->env, change->journal.mtime.tv_sec,
+                           err);
   if (code == 0 && durable(change))
     code = flush_all(file, change->env, err);
   if (code == 0)

@@ -67,6 +67,7 @@ struct lv_change {
                                 on, on failure too */
   enum lvhd_sync sync;
   bool keeps_time; /* what the disk reads is not changed */
+  bool moves_time; /* it is, and end sees that the time tells */
   bool force;      /* go on where the time cannot be set */
   bool time_lost;  /* out: that happened (finding TIME_LOST) */
   bool noted;      /* out: the note is there */
@@ -79,8 +80,8 @@ struct lv_change {
  * times, unless force. */
 int lv_change_begin(struct lv_change *change, struct lvhd_error *err);
 
-/* What was written is durable (as sync says), the time is back, the note is
- * gone.  On failure the caller abandons. */
+/* What was written is durable (as sync says), the time is back or moved on, the
+ * note is gone.  On failure the caller abandons. */
 int lv_change_end(struct lv_change *change, struct lvhd_error *err);
 
 /* A barrier between two steps: fdatasync, or nothing with LVHD_SYNC_NONE. */

@@ -569,24 +569,9 @@ static int flush(struct lv_writer *w, struct lvhd_error *err) {
   return 0;
 }
 
-/* Who hangs on the disk compares whole seconds: a change in the second that he
- * recorded would never show.  Where the times are not ours to set it stays. */
 static int move_time(const struct lv_writer *w, struct lvhd_error *err) {
-  const struct lv_sys *sys = w->env->sys;
-  struct timespec next = {.tv_sec = w->opened + 1};
-  struct stat st;
-  int code = 0;
-  if (!w->wrote)
-    return 0;
-  if (sys->fstat(sys, w->image->file.fd, &st) != 0)
-    return lv_fail_errno(err, LV_STEP_INPLACE, errno, "fstat");
-  if (st.st_mtim.tv_sec <= w->opened) /* less: it was moved on before */
-    code = lv_edit_touch(&w->image->file, w->env, &next, err);
-  if (code == LVHD_E_ACCESSDENIED) {
-    lvhd_error_clear(err);
-    code = 0;
-  }
-  return code;
+  return w->wrote ? lv_edit_move_on(&w->image->file, w->env, w->opened, err)
+                  : 0;
 }
 
 int lv_writer_flush(struct lv_writer *writer, struct lvhd_error *err) {

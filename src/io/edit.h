@@ -37,4 +37,11 @@ int lv_edit_flush(const struct lv_file *file, const struct lv_env *env,
 int lv_edit_touch(const struct lv_file *file, const struct lv_env *env,
                   const struct timespec *mtime, struct lvhd_error *err);
 
+/* Makes the time of modification later than the second `before`, if it is not:
+ * who hangs on the disk compares whole seconds, and a change in the second that
+ * he recorded, or in an earlier one, would not show.  Where the times are not
+ * ours to set it stays. */
+int lv_edit_move_on(const struct lv_file *file, const struct lv_env *env,
+                    time_t before, struct lvhd_error *err);
+
 #endif

@@ -504,40 +504,22 @@ static int copy(struct work *w, struct lvhd_error *err) {
   return at_layer(w, w->target, code, err);
 }
 
-/* A time in the second that the note tells would hide the change from those
- * that hang on the target, and from a re-run.  Where the times are not ours to
- * set it stays. */
-static int move_time(struct work *w, const struct stat *st,
-                     struct lvhd_error *err) {
-  struct timespec next = w->change.journal.mtime;
-  int code = 0;
-  if (st->st_mtim.tv_sec != next.tv_sec)
-    return 0;
-  next.tv_sec++;
-  code = lv_edit_touch(&target_of(w)->file, w->env, &next, err);
-  if (code == LVHD_E_ACCESSDENIED) {
-    lvhd_error_clear(err);
-    code = 0;
-  }
-  return code;
-}
-
-/* Step 3. */
+/* Step 3.  Those that hang on the target, and a re-run, must see the change. */
 static int final_time(struct work *w, int64_t *mtime,
                       struct lvhd_error *err) {
   const struct lv_sys *sys = w->env->sys;
   int fd = target_of(w)->file.fd;
   struct stat st;
-  int rc = sys->fstat(sys, fd, &st);
-  if (rc == 0 && !w->complete) {
-    int code = move_time(w, &st, err);
-    if (code != 0)
-      return code;
-    if (w->opts->sync != LVHD_SYNC_NONE && sys->fsync(sys, fd) != 0)
-      return lv_fail_errno(err, LV_STEP_INPLACE, errno, "fsync");
-    rc = sys->fstat(sys, fd, &st);
-  }
-  if (rc != 0)
+  int code = w->complete
+               ? 0
+               : lv_edit_move_on(&target_of(w)->file, w->env,
+                                 w->change.journal.mtime.tv_sec, err);
+  if (code != 0)
+    return code;
+  if (!w->complete && w->opts->sync != LVHD_SYNC_NONE &&
+      sys->fsync(sys, fd) != 0)
+    return lv_fail_errno(err, LV_STEP_INPLACE, errno, "fsync");
+  if (sys->fstat(sys, fd, &st) != 0)
     return lv_fail_errno(err, LV_STEP_INPLACE, errno, "fstat");
   *mtime = st.st_mtim.tv_sec;
   return 0;

@@ -283,6 +283,7 @@ static int resize(struct lv_resizing *r, struct lvhd_error *err) {
   r->change.image = &r->image;
   r->change.sync = opts->sync;
   r->change.force = opts->force;
+  r->change.moves_time = true;
   code = lv_image_has_table(&r->image) ? lv_resize_dynamic(r, err)
                                        : lv_resize_fixed(r, err);
   if (code == 0)
