@@ -349,6 +349,55 @@ describe("Ctrl-C", function()
       fails(1, "version", ".", path))
   end)
 
+  -- Ctrl-C comes when the first wait of so many seconds is over; without a
+  -- number at the task's end, too late.
+  local function interrupting(seconds)
+    local file = dir .. "/.init.lua"
+    support.write(file, ([[
+      local task = require "lvhd.task"
+      local wait = task.wait
+      function task.wait(self)
+        task.wait = wait
+        pcall(wait, self, %s)
+        error("interrupted!", 0)
+      end]]):format(seconds))
+    return "LUA_INIT=@" .. q(file)
+  end
+
+  it("that comes too late ends with what was done", function()
+    fine "create a.vhd 64MiB"
+    fine "create c.vhd --parent a.vhd"
+    assert.matches("^done before Ctrl%-C: dynamic, 64 MiB, .*/a.vhd\n$",
+      fine("merge c.vhd --delete", interrupting "nil"))
+    assert.is_nil(test.stat(dir .. "/c.vhd"))
+    assert.matches('"ok":true,"result":{.*/b.vhd"',
+      fine("create b.vhd 64MiB --json", interrupting "nil"))
+    assert.equal("", fine("create d.vhd 64MiB -q", interrupting "nil"))
+    assert.equal("done before Ctrl-C: 2 children\n", fine(
+      "create w%d.vhd --parent a.vhd --children 2", interrupting "nil"))
+    fails(5, "create b.vhd 64MiB", "E_ALREADY_EXISTS", interrupting "nil")
+    fails(130, "create e.vhd 64MiB -n", "lvhd: interrupted\n",
+      interrupting "nil")
+  end)
+
+  it("among many children says how many there are", function()
+    fine "create a.vhd 64MiB"
+    local code, out, err = cmd("create f/w%d.vhd --parent a.vhd --children "
+      .. "20000 --json --sync none", interrupting "0.1")
+    assert.equal(130, code)
+    local n = test.stat(dir .. "/f") and #support.names(dir .. "/f") or 0
+    assert.equal(("lvhd: interrupted: %d of 20000 are there\n"):format(n), err)
+    assert.is_true(n < 20000)
+    assert.matches('^{"error":{.-"name":"E_ABORT".-},"exit":130,"items":%[{',
+      out)
+    code, out = cmd("create b.vhd 1GiB --fixed --allocate zero --json --sync "
+      .. "none", interrupting "0")
+    assert.equal(130, code)
+    assert.matches('^{"error":{"hresult":2147500036,"message":"interrupted",'
+      .. '"name":"E_ABORT","op":"create"},"exit":130,', out)
+    assert.is_nil(test.stat(dir .. "/b.vhd"))
+  end)
+
   it("during a merge says that it is to be run again, and it is", function()
     support.write(dir .. "/in", ("lvhd"):rep(25 * MiB))
     local times, status = 1

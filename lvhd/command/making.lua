@@ -76,7 +76,7 @@ local function many(args, cx)
   end
   local images, parent = numbered(args, cx), cx.path(args.parent)
   local ok, result = pcall(function()
-    return cx.wait(cx.engine:create_children(images, parent,
+    return cx.work(cx.engine:create_children(images, parent,
       options(args, cx)))
   end)
   if not ok and (not lvhd.is_error(result) or not result.items) then
@@ -84,7 +84,7 @@ local function many(args, cx)
   elseif args.dry_run then
     return would_many(cx, parent, images, ok and result or result.items)
   elseif not ok then
-    return cx.failed_items(result.items, result)
+    error(result, 0)
   end
   return json.list(result), not cx.quiet
     and ("made: %d children of %s"):format(#result, plain(parent)) or nil
