@@ -212,7 +212,8 @@ end
 local function context(args)
   local mapped = drives(args.drive)
   local cx = { quiet = args.quiet, epoch = epoch(),
-    mode = progress.mode(args.progress or "none", args.quiet) }
+    mode = progress.mode(args.progress or "none", args.quiet,
+      args.verb == "read") }
   cx.engine = lvhd.engine { drives = mapped, sync = args.sync,
     names = args.host_names and "host" or nil,
     long_paths = args.long_paths or nil, dry_run = args.dry_run or nil }

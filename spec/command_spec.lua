@@ -325,7 +325,38 @@ describe("progress", function()
       "create f.vhd 900MiB --fixed --allocate zero --sync none --progress bar")
     assert.equal(0, code)
     assert.truthy(err:find("%[#*%-*%] +%d+ %%"), err)
-    assert.truthy(err:find("\r\27%[K$"))
+    assert.truthy(err:find("\r +\r$"))
+    assert.is_nil(err:find("\27", 1, true))
+  end)
+
+  -- What a terminal of so many columns gets.
+  local function on_terminal(columns, words)
+    local inner = ("cd %s && stty cols %d && exec env TERM=dumb %s %s"):format(
+      q(dir), columns, COMMAND, words)
+    return support.run(("script -qec %s /dev/null </dev/null"):format(q(inner)))
+  end
+
+  it("is no wider than the terminal, and without escape codes", function()
+    fine "create a.vhd 64MiB"
+    for _, columns in ipairs { 60, 12 } do
+      local out = on_terminal(columns, ("create %d/w%%d.vhd --parent a.vhd "
+        .. "--children 1500 --sync none"):format(columns))
+      local n = 0
+      for line in out:gmatch("[^\r\n]+") do
+        assert.is_true(#line < columns or line:find "^made" ~= nil, line)
+        n = n + (line:find "^ *%[?#*%-*%]? +%d+ %%" and 1 or 0)
+      end
+      assert.is_true(n > 0, out)
+      assert.equal(columns > 12, out:find(" %d+ %%  %d+ of 1500") ~= nil)
+      assert.is_nil(out:find("\27", 1, true))
+    end
+  end)
+
+  it("is no bar where the data itself goes to the terminal", function()
+    fine "create a.vhd 64MiB"
+    local out = on_terminal(80, "read a.vhd --length 8MiB")
+    assert.equal(8 * MiB, #out)
+    assert.is_nil(out:find("[^\0]"))
   end)
 end)
 
