@@ -225,18 +225,22 @@ end
 
 -- ---- what came of it -----------------------------------------------------
 
-local function say_result(args, result, words, exit, err)
-  if args.json then
-    words = json.encode { ok = exit == exits.OK, verb = args.verb, exit = exit,
-      dry_run = args.dry_run or nil, result = result, error = err }
-  end
-  local ok, why = io.stdout:write(words and words .. "\n" or "")
+local function out(words)
+  local ok, why = io.stdout:write(words)
   if ok then
     ok, why = io.stdout:flush()
   end
   if not ok then
     error({ output = "standard output: " .. why }, 0)
   end
+end
+
+local function say_result(args, result, words, exit, err)
+  if args.json then
+    words = json.encode { ok = exit == exits.OK, verb = args.verb, exit = exit,
+      dry_run = args.dry_run or nil, result = result, error = err }
+  end
+  out(words and words .. "\n" or "")
 end
 
 local function say_failure(args, exit, words, err)
@@ -251,7 +255,8 @@ end
 -- Of create_children: each that failed, a line each. What Ctrl-C has left out
 -- has not failed.
 local function say_items(args, err)
-  local items, made, exit = json.list {}, 0, exits.of(err.first.name)
+  local items, made, exit = json.list {}, 0, exits.of(err.first.name,
+    err.first.reason)
   for i, item in ipairs(err.items) do
     local failed = lvhd.is_error(item)
     local would = failed and args.dry_run and item.reason == "DRY_RUN"
@@ -304,8 +309,8 @@ local function failure(args, err)
     return say_interrupted(args)
   elseif lvhd.is_error(err) then
     mend_hint(args, err)
-    return say_failure(args, exits.of(err.name), say.error(err),
-      say.fields(err))
+    return say_failure(args, exits.of(err.name, err.reason),
+      say.error(err), say.fields(err))
   elseif type(err) ~= "table" then
     return say_failure(args, 1, tostring(err))
   elseif err.items then
@@ -348,9 +353,9 @@ end
 function command.main(words)
   local ok, args = pcall(parser.read, words)
   if not ok then
-    if type(args) == "table" and args.version then
-      io.stdout:write("lvhd ", lvhd.version, "\n")
-      return exits.OK
+    if type(args) == "table" and args.show then
+      ok, args = pcall(out, args.show)
+      return ok and exits.OK or failure({}, args)
     end
     local wanted = {}
     for _, word in ipairs(words) do

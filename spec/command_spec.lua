@@ -113,6 +113,9 @@ describe("create", function()
       ["create a.vhd 4MiB --allocate zero"] = "of %-%-fixed disks",
       ["create a.vhd 4MiB --label X"] = "needs %-%-filesystem",
       ["create a.vhd 4MiB --drive C"] = "'C' given",
+      ["create a.vhd 4MiB --first 5"] = "%-%-first needs %-%-children",
+      ["create a%d.vhd --parent b.vhd --children 3 --first "
+        .. math.maxinteger - 2] = "a number from 0 on",
       ["create"] = "missing argument 'image'",
       ["create a.vhd 4MiB --sync maybe"] = "must be one of",
     } do
@@ -229,7 +232,8 @@ describe("the verbs that change or copy:", function()
     support.run(("qemu-img convert -f vpc -O raw %s %s"):format(
       q(dir .. "/flat.vhd"), q(dir .. "/out")))
     assert.is_true(patched() == support.read(dir .. "/out"):sub(1, 8 * MiB))
-    fails(2, "flatten a.vhd b.vhd", "needs no parent")
+    fails(10, "flatten a.vhd b.vhd",
+      "VM_E_WRONG_HD_IMAGE_TYPE.*flatten '.*/a.vhd'.* needs no parent")
   end)
 
   it("merge, refused where others read from it", function()
@@ -279,6 +283,13 @@ describe("the verbs that change or copy:", function()
     fails(3, "create 'b?.vhd' 8MiB", "E_INVALID_NAME")
     fails(3, "create b.vhd 1MiB", "VM_E_IMAGE_SIZE_TOO_SMALL")
     fails(10, "resize c.vhd 16MiB", "VM_E_WRONG_HD_IMAGE_TYPE")
+    fine "create other.vhd 16MiB"
+    fails(10, "relink c.vhd other.vhd --force", "VM_E_HD_IMAGE_OPEN_FAIL")
+    fails(10, "convert a.vhd d.vhd --to differencing --parent other.vhd",
+      "VM_E_HD_IMAGE_OPEN_FAIL")
+    fails(10, "relink c.vhd c.vhd --force", "comes back")
+    assert(os.rename(dir .. "/other.vhd", dir .. "/a.vhd"))
+    assert.equal(10, (cmd "chain c.vhd"))
   end)
 end)
 
@@ -286,7 +297,8 @@ describe("what cannot be written or read", function()
   it("is an error: standard output", function()
     fine "create a.vhd 64MiB"
     for _, words in ipairs { "info a.vhd", "info --json a.vhd", "version",
-      "read a.vhd" } do
+      "read a.vhd", "help", "help map", "map -h", "completion bash",
+      "--version" } do
       local code, _, err = cmd(words .. " >/dev/full")
       assert.equal(1, code, words)
       assert.matches("lvhd: standard output: No space left", err)

@@ -29,13 +29,13 @@ end
 -- The names that a pattern with one %d, or %03d, stands for.
 local function numbered(args, cx)
   local count = math.tointeger(tonumber(args.children))
-  local first = math.tointeger(tonumber(args.first))
+  local first = math.tointeger(tonumber(args.first or "1"))
   local _, places = args.image:gsub("%%%%", ""):gsub("%%%d?%d?d", "")
   local _, signs = args.image:gsub("%%%%", ""):gsub("%%", "")
   if not count or count < 1 or count > 1000000 then
     cx.usage("--children: from 1 to 1000000 expected, '%s' given",
       args.children)
-  elseif not first or first < 0 then
+  elseif not first or first < 0 or first > math.maxinteger - count then
     cx.usage("--first: a number from 0 on expected, '%s' given", args.first)
   elseif places ~= 1 or signs ~= 1 then
     cx.usage("with --children the image is a pattern with one %%d or %%03d "
@@ -121,6 +121,8 @@ local function check_create(args, cx)
     cx.usage("--block-size is of dynamic disks, --fixed has none")
   elseif args.label and not args.filesystem then
     cx.usage("--label needs --filesystem")
+  elseif args.first and not args.children then
+    cx.usage("--first needs --children")
   end
 end
 
@@ -183,8 +185,8 @@ function making.flatten(args, cx)
   opts.to, opts.parents = args.to, cx.opening(args).parents
   local info = cx.engine:info(source)
   if info.type ~= "differencing" then
-    cx.usage("'%s' is a %s disk and needs no parent: convert copies it",
-      args.source, info.type)
+    cx.fail("VM_E_WRONG_HD_IMAGE_TYPE", source,
+      ("a %s disk needs no parent: convert copies it"):format(info.type))
   end
   return convert(args, cx, source, opts)
 end

@@ -79,7 +79,7 @@ verbs.list = {
         { value = "FILE" }),
       option("--children", "make so many, numbered from --first on",
         { value = "N" }),
-      option("--first", "the first number", { value = "N", default = "1" }),
+      option("--first", "the first number, if not 1", { value = "N" }),
       option("--keep", "an existing disk of that kind is as good: for reruns",
         { flag = true }),
       option("--allocate", "of fixed disks: sparse, reserve or zero",
