@@ -252,11 +252,15 @@ local function say_failure(args, exit, words, err)
   return exit
 end
 
--- Of create_children: each that failed, a line each. What Ctrl-C has left out
+-- So many of what failed are told one by one; JSON has them all.
+local SHOWN <const> = 5
+
+-- Of create_children: what failed, a line each. What Ctrl-C has left out
 -- has not failed.
 local function say_items(args, err)
   local items, made, exit = json.list {}, 0, exits.of(err.first.name,
     err.first.reason)
+  local refused, there = {}, false
   for i, item in ipairs(err.items) do
     local failed = lvhd.is_error(item)
     local would = failed and args.dry_run and item.reason == "DRY_RUN"
@@ -266,17 +270,26 @@ local function say_items(args, err)
     if failed and not would and item.name == "E_ABORT" then
       exit = exits.INTERRUPTED
     elseif failed and not would then
-      io.stderr:write("lvhd: ", say.error(item), "\n")
+      refused[#refused + 1] = say.error(item)
+      there = there or item.name == "E_ALREADY_EXISTS"
     end
+  end
+  for i = 1, #refused > SHOWN + 1 and SHOWN or #refused do
+    io.stderr:write("lvhd: ", refused[i], "\n")
+  end
+  if #refused > SHOWN + 1 then
+    io.stderr:write(("lvhd: and %d more that failed\n"):format(#refused
+      - SHOWN))
   end
   if args.json then
     io.stdout:write(json.encode { ok = false, verb = args.verb, exit = exit,
       dry_run = args.dry_run or nil, error = say.fields(err.first),
       items = items }, "\n")
   end
-  io.stderr:write(("lvhd: %s %d of %d%s\n"):format(exit == exits.INTERRUPTED
-    and "interrupted:" or args.dry_run and "would make" or "made", made, #items,
-    exit == exits.INTERRUPTED and " are there" or ""))
+  io.stderr:write(("lvhd: %s %d of %d%s%s\n"):format(exit
+    == exits.INTERRUPTED and "interrupted:" or args.dry_run and "would make"
+    or "made", made, #items, exit == exits.INTERRUPTED and " are there" or "",
+    there and not args.keep and " (--keep takes what is there)" or ""))
   return exit
 end
 

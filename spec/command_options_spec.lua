@@ -84,7 +84,8 @@ describe("create", function()
     assert.is_truthy(there "k6.vhd")
     fails(5, words, "made 0 of 2")
     fails(5, words .. " --dry-run", "would make 0 of 2")
-    assert.matches("^made: 2 children", fine(words .. " --keep"))
+    assert.matches("^made: 0 children.*, 2 were there\n$",
+      fine(words .. " --keep"))
     assert.equal("nothing to do: 2 children are there\n",
       fine(words .. " --keep -n"))
     assert.matches("^would make: 2 .- beside 1 that are there\n .-k7.vhd\n",

@@ -63,6 +63,28 @@ describe("create", function()
     assert.same({ "a.vhd", "w1.vhd", "w2.vhd", "w3.vhd" }, support.names(dir))
   end)
 
+  it("tells the first of many that failed, and counts the others", function()
+    fine "create a.vhd 64MiB"
+    local words = "create w%d.vhd --parent a.vhd --children "
+    fine(words .. 8)
+    local err = fails(5, words .. 9, "w1.vhd.*w5.vhd")
+    local _, lines = err:gsub("\n", "")
+    assert.equal(7, lines)
+    assert.matches("\nlvhd: and 3 more that failed\n.*made 1 of 9 %(%-%-keep",
+      err)
+    local _, out = cmd(words .. "9 --json")
+    assert.matches('w9.vhd"', out, 1, true)
+    os.remove(dir .. "/w3.vhd")
+    assert.equal(("made: 1 children of %s/a.vhd, 8 were there\n"):format(dir),
+      fine(words .. "9 --keep"))
+    for _, name in ipairs { "w1.vhd", "w2.vhd" } do
+      os.remove(dir .. "/" .. name)
+      fine("create " .. name .. " 64MiB")
+    end
+    err = fails(5, words .. "9 --keep", "not the disk that was asked for")
+    assert.is_nil(err:find("(--keep", 1, true))
+  end)
+
   it("keeps what is there for a rerun", function()
     fine "create a.vhd 64MiB"
     local before = support.read(dir .. "/a.vhd")

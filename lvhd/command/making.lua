@@ -70,6 +70,16 @@ local function would_many(cx, parent, images, items)
     #items - #free) or "", plain(free[1]), plain(free[#free]))
 end
 
+-- What a run of many has made, beside what --keep has found.
+local function made(infos, parent)
+  local new = 0
+  for _, info in ipairs(infos) do
+    new = new + (info.created == false and 0 or 1)
+  end
+  local there = new < #infos and (", %d were there"):format(#infos - new) or ""
+  return ("made: %d children of %s%s"):format(new, plain(parent), there)
+end
+
 local function many(args, cx)
   if not args.parent then
     cx.usage("--children needs --parent")
@@ -86,8 +96,7 @@ local function many(args, cx)
   elseif not ok then
     error(result, 0)
   end
-  return json.list(result), not cx.quiet
-    and ("made: %d children of %s"):format(#result, plain(parent)) or nil
+  return json.list(result), not cx.quiet and made(result, parent) or nil
 end
 
 local function create_one(args, cx)
