@@ -577,6 +577,21 @@ describe("its words", function()
     end
   end)
 
+  -- compact, relink and repair never look for other disks.
+  it("say of --force what each verb would refuse", function()
+    for _, verb in ipairs(verbs.list) do
+      local searches, text = false, nil
+      for _, row in ipairs(verb.options) do
+        searches = searches or row.words == "--children-in"
+        text = row.words == "--force" and row.text or text
+      end
+      if text then
+        assert.equal(searches, text:find "RUINS" ~= nil, verb.name)
+      end
+    end
+    assert.is_nil(fine("help merge"):find("unless they are", 1, true))
+  end)
+
   it("of the examples are understood", function()
     for _, verb in ipairs(verbs.list) do
       for _, example in ipairs(verb.examples) do
