@@ -10,6 +10,7 @@ local parser = require "lvhd.command.parser"
 local progress = require "lvhd.command.progress"
 local say = require "lvhd.command.say"
 local size = require "lvhd.size"
+local verbs = require "lvhd.command.verbs"
 
 local command = {}
 
@@ -264,13 +265,14 @@ local function say_items(args, err)
   for i, item in ipairs(err.items) do
     local failed = lvhd.is_error(item)
     local would = failed and args.dry_run and item.reason == "DRY_RUN"
+    local words = failed and say.error(item)
     items[i] = would and { would = "create", path = item.path }
       or failed and { error = say.fields(item) } or item
     made = made + ((not failed or would) and 1 or 0)
     if failed and not would and item.name == "E_ABORT" then
       exit = exits.INTERRUPTED
     elseif failed and not would then
-      refused[#refused + 1] = say.error(item)
+      refused[#refused + 1] = words
       there = there or item.name == "E_ALREADY_EXISTS"
     end
   end
@@ -323,7 +325,7 @@ local function failure(args, err)
   elseif lvhd.is_error(err) then
     mend_hint(args, err)
     return say_failure(args, exits.of(err.name, err.reason),
-      say.error(err), say.fields(err))
+      say.error(err, verbs.has(args.verb, "--force")), say.fields(err))
   elseif type(err) ~= "table" then
     return say_failure(args, 1, tostring(err))
   elseif err.items then

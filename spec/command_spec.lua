@@ -10,6 +10,7 @@ local handmade = require "spec.support.handmade"
 local json = require "lvhd.command.json"
 local lvhd = require "lvhd"
 local parser = require "lvhd.command.parser"
+local say = require "lvhd.command.say"
 local support = require "spec.support"
 local test = require "lvhdtest"
 local verbs = require "lvhd.command.verbs"
@@ -312,6 +313,58 @@ describe("the verbs that change or copy:", function()
     fails(10, "relink c.vhd c.vhd --force", "comes back")
     assert(os.rename(dir .. "/other.vhd", dir .. "/a.vhd"))
     assert.equal(10, (cmd "chain c.vhd"))
+  end)
+end)
+
+describe("cures", function()
+  -- An error of the library, with these fields, as the command says it.
+  local function said(fields, forced)
+    local err = select(2, pcall(lvhd.info, dir .. "/none.vhd"))
+    for name, value in pairs(fields) do
+      err[name] = value
+    end
+    return say.error(err, forced)
+  end
+
+  it("name --force only where the verb has it", function()
+    local pending = { hint = "run it again; force = true gives it up" }
+    assert.matches("(run it again)", said(pending), 1, true)
+    assert.matches("(run it again; --force gives it up)", said(pending, true),
+      1, true)
+    assert.matches("none.vhd': it is full$", said { message = "it is full",
+      hint = "force = true goes on without that" })
+    for _, row in ipairs(verbs.list) do
+      assert.equal(row.name == "write" or row.name == "merge"
+        or row.name == "compact" or row.name == "resize"
+        or row.name == "relink" or row.name == "repair",
+        verbs.has(row.name, "--force"))
+    end
+    support.write(dir .. "/.a.vhd.lvhd-journal", "no journal")
+    fine "create a.vhd 64MiB"
+    fails(6, "compact a.vhd", "the file %.a%.vhd%.lvhd%-journal beside it")
+  end)
+
+  it("are words of the command, not of Lua", function()
+    assert.matches("relink it to the parent's path", said {
+      hint = "a link is on the way: name the files themselves, "
+        .. "open{ leaf, parent, ... }" }, 1, true)
+    fails(4, [[info 'D:\x.vhd']], "needs %-%-drive NAME=DIR")
+    fails(3, [[create 'D:\x.vhd' 64MiB]], "needs %-%-drive NAME=DIR")
+    fails(4, [[info 'D:\x.vhd' --drive C=.]],
+      "no %-%-drive maps it %(%-%-drive NAME=DIR does")
+    assert.matches("with --long-paths: in bytes", (fails(3, "create "
+      .. ("d"):rep(200) .. "/" .. ("e"):rep(100) .. " 64MiB", "too long")),
+      1, true)
+  end)
+
+  it("tell of a parent that is another disk", function()
+    fine "create a.vhd 64MiB"
+    fine "create b.vhd 64MiB"
+    fine "create c.vhd --parent a.vhd"
+    fails(10, "relink c.vhd b.vhd", "with %-%-force any disk of that size")
+    assert(os.rename(dir .. "/b.vhd", dir .. "/a.vhd"))
+    assert.matches("(where is the right one? lvhd relink CHILD PARENT",
+      select(2, cmd "chain c.vhd"), 1, true)
   end)
 end)
 

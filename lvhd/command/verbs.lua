@@ -326,4 +326,14 @@ for _, verb in ipairs(verbs.list) do
   verbs.by_name[verb.name] = verb
 end
 
+---Whether a verb has an option, as "--force".
+function verbs.has(name, word)
+  for _, row in ipairs(verbs.by_name[name].options) do
+    if (" " .. row.words .. " "):find(" " .. word .. " ", 1, true) then
+      return true
+    end
+  end
+  return false
+end
+
 return verbs
