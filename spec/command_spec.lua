@@ -162,7 +162,7 @@ describe("the verbs that ask:", function()
     local out = fine "info c1.vhd"
     for _, part in ipairs { "type +differencing", "64 MiB %(67108864 bytes%)",
       "blocks +0 of 32 used", "locator +W2ru .\\golden.vhd",
-      "id +" .. info("c1.vhd").uuid:gsub("%-", "%%-") } do
+      "id +" .. info("c1.vhd").uuid:gsub("%-", "%%-"), " by win\n" } do
       assert.truthy(out:find(part), part)
     end
     -- what is free changes with the hour
@@ -313,6 +313,16 @@ describe("the verbs that change or copy:", function()
       assert.matches(pattern, fine(words .. " --dry-run"))
     end
     assert.equal(16 * MiB, info("r.vhd").size)
+  end)
+
+  it("relink says what else its parent needs", function()
+    fine "create far/a.vhd 8MiB"
+    fine "create sub/d.vhd --parent a.vhd"
+    local out = fine "relink sub/d.vhd far/a.vhd --force"
+    assert.matches("\nbut it cannot be read yet: E_ACCESSDENIED", out)
+    assert.matches("--parents '" .. dir .. "/far'", out, 1, true)
+    assert.is_nil(fine("relink sub/d.vhd far/a.vhd --parents far"):find("\n.", 2))
+    assert.equal("", fine "relink sub/d.vhd far/a.vhd -q")
   end)
 
   it("tell errors with name, number, and class", function()
@@ -605,6 +615,13 @@ describe("map", function()
     end
     assert.truthy(svg:find("^<svg.*</svg>\n$"))
     fails(5, "map c.vhd --svg m.svg", "E_ALREADY_EXISTS")
+    fine "create sub/a.vhd --parent c.vhd"
+    assert.equal(("made: %s/n.svg\n"):format(dir),
+      fine "map sub/a.vhd --parents . --svg n.svg")
+    svg = support.read(dir .. "/n.svg")
+    assert.matches("1  sub/a.vhd %(", svg)
+    assert.matches("2  c.vhd %(", svg)
+    assert.matches(("3  %s/a.vhd ("):format(dir:match "[^/]*$"), svg, 1, true)
   end)
 
   it("is numbers for programs", function()
@@ -692,6 +709,10 @@ describe("its words", function()
     end
     for _, class in ipairs(exits.classes) do
       assert.truthy(page:find((".B %d\n"):format(class[1]), 1, true))
+    end
+    for _, part in ipairs { ".SH FILES\n.TP\n.I \\&.NAME.lvhd-journal\n",
+      ".SH CAVEATS\n", "--children-in names", "QEMU", "cp -p" } do
+      assert.matches(part, plain, 1, true)
     end
     support.write(dir .. "/lvhd.1", page)
     local _, warnings = support.sh("man --warnings -l " .. q(dir .. "/lvhd.1")

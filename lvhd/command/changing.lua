@@ -131,12 +131,20 @@ end
 
 function changing.relink(args, cx)
   local child, parent = cx.path(args.child), cx.path(args.parent)
-  return change("relink", "relinked", child, args, cx, function()
+  local result, words = change("relink", "relinked", child, args, cx, function()
     return cx.engine:relink(child, parent, options(args, cx))
   end, function()
     local info = cx.engine:info(parent)
     return { parent = info }, "\n  to: " .. say.short(info)
   end)
+  if words and not args.dry_run then
+    local fine, chain = pcall(cx.engine.chain, cx.engine, child,
+      cx.opening(args))
+    local err = fine and chain[#chain].error
+    words = words .. (err and "\nbut it cannot be read yet: " .. say.error(err)
+      or "")
+  end
+  return result, words
 end
 
 function changing.repair(args, cx)

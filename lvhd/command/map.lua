@@ -183,9 +183,27 @@ local function xml(s)
     :gsub("\xEF\xBF[\xBE\xBF]", "\u{FFFD}")) -- no XML has these
 end
 
--- A name that leaves room for the rest of its line.
-local function short(path)
-  local name = text.utf8(plain(path:match("[^/]*$")))
+-- The end of a path, from so many folders on.
+local function ending(path, folders)
+  return path:match("[^/]*" .. ("/[^/]*"):rep(folders) .. "$") or path
+end
+
+-- A name, with as much of its path as no other layer has, that leaves room for
+-- the rest of its line.
+local function short(layers, i)
+  local path, folders = layers[i].path, 0
+  local function shared(name)
+    for k, other in ipairs(layers) do
+      if k ~= i and other.path ~= path and ending(other.path, folders) == name
+      then
+        return true
+      end
+    end
+  end
+  while shared(ending(path, folders)) do
+    folders = folders + 1
+  end
+  local name = text.utf8(plain(ending(path, folders)))
   local n = utf8.len(name)
   if n <= NAME then
     return name
@@ -229,7 +247,7 @@ local function one_layer(out, counted, i)
   out "<g>"
   out(("<title>%s</title>"):format(xml(layer.path)))
   label(out, LEFT, y - 24, ("%d  %s (%s, %s), file of %s"):format(i,
-    short(layer.path), layer.type, role, text.size(layer.file_size)), 14,
+    short(counted.layers, i), layer.type, role, text.size(layer.file_size)), 14,
     "#212529")
   label(out, LEFT, y - 7, ("%s read from it, %s of the disk; pieces: %s%s")
     :format(text.size(layer.bytes), share(layer.bytes, counted.size),
@@ -284,7 +302,7 @@ function map.svg(counted)
   out(('<rect width="%d" height="%d" fill="#ffffff"/>'):format(WIDE + 2 * LEFT,
     height))
   label(out, LEFT, 30, ("Who holds what of %s (%s)"):format(
-    short(counted.layers[1].path), text.size(counted.size)), 18,
+    short(counted.layers, 1), text.size(counted.size)), 18,
     "#212529")
   label(out, LEFT, 50, #counted.layers == 1
     and "The row is the disk from its first byte to its last."
@@ -339,8 +357,9 @@ function map.run(args, cx)
   if args.svg == "-" then
     return nil, (map.svg(counted):gsub("\n$", ""))
   elseif args.svg then
-    cx.save(cx.host(cx.path(args.svg)), map.svg(counted))
-    return result(counted), "made: " .. plain(args.svg)
+    local path = cx.host(cx.path(args.svg))
+    cx.save(path, map.svg(counted))
+    return result(counted), "made: " .. plain(path)
   end
   return result(counted), map.terminal(counted, { color = cx.color(),
     utf8 = cx.utf8() })

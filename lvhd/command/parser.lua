@@ -177,6 +177,28 @@ local function man_json(out)
   end
 end
 
+-- What a user must know beside the verbs.
+local FILES <const> = { ".NAME.lvhd-journal", "the note of an operation on "
+  .. "NAME that is under way, or was interrupted: run that again, and copy and "
+  .. "move NAME with it" }
+local CAVEATS <const> = {
+  "Other disks that read from one which is to change are looked for in the "
+    .. "folders of the chain's files, not below these, and in and below what "
+    .. "--children-in names. A child elsewhere is not found, and is RUINED.",
+  "QEMU reads differencing disks wrong, silently: it shows zeros where the "
+    .. "parent's data belongs. Flatten them first.",
+  "A child records the time of its parent's file: copy a parent with cp -p or "
+    .. "rsync -t, or tell the child the new time with relink.",
+}
+
+local function man_rest(out)
+  out(".SH FILES\n.TP\n.I " .. roff(FILES[1]) .. "\n" .. roff(FILES[2]))
+  out ".SH CAVEATS"
+  for i, caveat in ipairs(CAVEATS) do
+    out((i > 1 and ".PP\n" or "") .. roff(caveat))
+  end
+end
+
 ---The man page, as troff.
 ---@param version string
 ---@return string
@@ -204,6 +226,7 @@ function M.manual(version)
   out ".TP\n.B COLUMNS\nof the picture of map, where --width does not say"
   out(".TP\n.B LC_ALL, LC_CTYPE, LANG\n" .. roff("map draws in ASCII where "
     .. "the first of them that is set does not name UTF-8"))
+  man_rest(out)
   return table.concat(lines, "\n") .. "\n"
 end
 

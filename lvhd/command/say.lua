@@ -80,7 +80,7 @@ function say.info(info, used)
   if info.uuid then
     rows[#rows + 1] = { "id", info.uuid }
     rows[#rows + 1] = { "made", text.time(info.timestamp) .. " by "
-      .. plain(info.creator) }
+      .. plain((info.creator:gsub("[ %z]+$", ""))) }
   end
   rows_of_parent(rows, info)
   for _, line in ipairs(say.findings(info.findings)) do
