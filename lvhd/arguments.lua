@@ -30,6 +30,20 @@ function M.existing(value, position, fname)
   end
 end
 
+-- How many a list has, holes among them. A list by __len and __index alone is
+-- one, too; any key but 1 to that number is a mistake, and is named.
+local function length(value, position, fname)
+  local n = #value
+  for key in pairs(value) do
+    if math.type(key) ~= "integer" or key < 1 or key > n then
+      errors.argument(position, fname,
+        ("list expected, got a table with [%s]"):format(
+          type(key) == "string" and ("%q"):format(key) or tostring(key)))
+    end
+  end
+  return n
+end
+
 ---One path or a list of them, as a list; false stands for nil.
 ---@return (string|false)[]
 function M.paths(value, position, fname)
@@ -41,11 +55,8 @@ function M.paths(value, position, fname)
     M.existing(value, position, fname)
     return { value or false }
   end
-  local list, n = {}, 0
-  for _ in pairs(value) do
-    n = n + 1
-  end
-  for i = 1, n do -- nil: other keys, or a hole
+  local list = {}
+  for i = 1, length(value, position, fname) do
     if type(value[i]) ~= "string" then
       errors.argument(position, fname,
         ("list of strings expected, got %s at [%d]"):format(type(value[i]), i))
@@ -87,11 +98,8 @@ function M.children(value, position, fname)
   elseif type(value) ~= "table" then
     errors.argument(position, fname, "list expected, got " .. type(value))
   end
-  local paths, uuids, n = {}, {}, 0
-  for _ in pairs(value) do
-    n = n + 1
-  end
-  for i = 1, n do -- nil: other keys, or a hole
+  local paths, uuids = {}, {}
+  for i = 1, length(value, position, fname) do -- a hole is nil
     paths[i], uuids[i] = child(value[i], i, position, fname)
   end
   return paths, uuids

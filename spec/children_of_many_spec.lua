@@ -228,13 +228,25 @@ describe("the call", function()
       expect.argument_error(text, engine.create_children, engine, ...)
     end
     wrong("list expected", "a.vhd", parent)
-    wrong("got nil at [2]", { "a.vhd", [3] = "b.vhd" }, parent)
+    wrong("got nil at [2]", { "a.vhd", nil, "b.vhd" }, parent)
+    wrong("a table with [3]", { "a.vhd", [3] = "b.vhd" }, parent)
+    wrong('a table with ["image"]', { "a.vhd", image = "b.vhd" }, parent)
     wrong("got number at [1]", { 1 }, parent)
     wrong("a table without image", { {} }, parent)
     wrong("string uid", { { image = "a", uid = UUID } }, parent)
     wrong("number uuid", { { image = "a", uuid = 1 } }, parent)
     wrong("one for each image", { "a" }, parent, { uuid = UUID })
     wrong("did you mean 'sync'", { "a" }, parent, { sink = "none" })
+  end)
+
+  it("takes a list that only answers #list and list[i]", function()
+    local list = setmetatable({}, {
+      __len = function() return 3 end,
+      __index = function(_, i) return ("%s/%d.vhd"):format(dir, i) end,
+    })
+    local infos = engine:create_children(list, parent):wait()
+    assert.equal(3, #infos)
+    assert.equal(dir .. "/3.vhd", infos[3].path)
   end)
 
   it("refuses nil, a closed engine, and its parent", function()

@@ -1,38 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
  * The engine's face: options, and which verb a call becomes.  What a task is
- * stands in task/, what a verb does in op/.
+ * stands in task/, what a verb does in op/, an open disk in lvhd_disk.c.
  */
-#include "lvhd.h"
+#include "lvhd_face.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/error.h"
 #include "base/path.h"
 #include "base/uuid.h"
 #include "base/winpath.h"
 #include "image/disk.h"
-#include "io/drives.h"
 #include "op/change.h"
 #include "op/check.h"
 #include "op/children.h"
 #include "op/create.h"
 #include "op/inplace.h"
-#include "task/pool.h"
-
-struct lvhd_engine {
-  struct lv_pool pool; /* first: a pool is its engine (waiter.c) */
-  struct lv_env env;
-  char *base;
-  char **parents;     /* parent_count of them */
-  char **children_in; /* children_in_count of them */
-  struct lv_drives *drives;
-  struct lvhd_engine_options opts;
-};
 
 /* ---- engines --------------------------------------------------------- */
 
@@ -426,8 +411,8 @@ int lvhd_create_children(lvhd_engine *engine, const struct lvhd_child *list,
 
 /* ---- asking ---------------------------------------------------------- */
 
-static int finish(struct lvhd_error *err, int code, const char *op,
-                  const char *path) {
+int lv_finish(struct lvhd_error *err, int code, const char *op,
+              const char *path) {
   if (code == 0 || err == NULL)
     return code;
   err->op = op;
@@ -435,7 +420,6 @@ static int finish(struct lvhd_error *err, int code, const char *op,
     lv_error_path(err, path);
   return code;
 }
-
 
 size_t lvhd_infos_count(const lvhd_infos *infos) {
   return infos->count;
@@ -449,11 +433,9 @@ void lvhd_infos_free(lvhd_infos *infos) {
   lv_infos_free(infos);
 }
 
-/* What a call leaves open is as the engine. */
-static int resolve_open(const lvhd_engine *engine,
-                        const struct lvhd_open_options *opts,
-                        struct lvhd_open_options *r,
-                        struct lvhd_error *err) {
+int lv_resolve_open(const lvhd_engine *engine,
+                    const struct lvhd_open_options *opts,
+                    struct lvhd_open_options *r, struct lvhd_error *err) {
   *r = opts ? *opts : (struct lvhd_open_options){0};
   if (!r->has_parents) {
     r->parents = engine->opts.parents;
@@ -488,7 +470,7 @@ int lvhd_read_info(lvhd_engine *engine, const char *path, lvhd_infos **out,
   if (code == 0)
     code = lv_infos_of(out, &image, &engine->env, err);
   lv_image_close(&image, &engine->env);
-  return finish(err, code, "info", path);
+  return lv_finish(err, code, "info", path);
 }
 
 int lvhd_read_chain(lvhd_engine *engine, const char *path,
@@ -502,7 +484,7 @@ int lvhd_read_chain(lvhd_engine *engine, const char *path,
   if (code == 0 && path == NULL)
     code = lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
   if (code == 0)
-    code = resolve_open(engine, opts, &r, err);
+    code = lv_resolve_open(engine, opts, &r, err);
   if (code == 0)
     code = lv_chain_open(&chain, &engine->env, path, r.parents,
                          r.parent_count, r.max_depth, &broken, err);
@@ -513,226 +495,7 @@ int lvhd_read_chain(lvhd_engine *engine, const char *path,
   }
   lv_chain_close(&chain, &engine->env);
   lvhd_error_clear(&broken);
-  return finish(err, code, "chain", path);
-}
-
-/* ---- reading a disk -------------------------------------------------- */
-
-struct lvhd_disk {
-  lvhd_engine *engine;
-  struct lv_disk *disk;
-  uint64_t skipped; /* in the search for other children */
-};
-
-static int open_chain(struct lv_chain *chain, lvhd_engine *engine,
-                      const char *const *paths, size_t count,
-                      const struct lvhd_open_options *r,
-                      struct lvhd_error *err) {
-  for (size_t i = 0; i < count; i++)
-    if (paths[i] == NULL)
-      return lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
-  if (count == 1 && !r->exact)
-    return lv_chain_open(chain, &engine->env, paths[0], r->parents,
-                         r->parent_count, r->max_depth, NULL, err);
-  return lv_chain_given(chain, &engine->env, paths, count, r->max_depth, err);
-}
-
-/* A file that was changed between the look and the lock is looked at again. */
-#define OPENINGS 3
-
-static int open_locked(struct lv_chain *chain, lvhd_engine *engine,
-                       const char *const *paths, size_t count,
-                       const struct lvhd_open_options *r, uint64_t *skipped,
-                       struct lvhd_error *err) {
-  struct lvhd_error why = LVHD_ERROR_INIT;
-  int code = 0;
-  for (int i = 0; i < OPENINGS; i++) {
-    lvhd_error_clear(&why);
-    code = open_chain(chain, engine, paths, count, r, &why);
-    if (code == 0)
-      code = lv_ready_to_open(chain, &engine->env, r, skipped, &why);
-    if (code == 0)
-      return 0;
-    lv_chain_close(chain, &engine->env);
-    if (why.reason != LV_R_SOURCE_CHANGED)
-      break;
-  }
-  if (err) {
-    lvhd_error_clear(err);
-    *err = why;
-  } else {
-    lvhd_error_clear(&why);
-  }
-  return code;
-}
-
-static int open_disk(lvhd_disk *disk, lvhd_engine *engine,
-                     const char *const *paths, size_t count,
-                     const struct lvhd_open_options *r,
-                     struct lvhd_error *err) {
-  struct lv_chain chain = {0};
-  int code =
-    open_locked(&chain, engine, paths, count, r, &disk->skipped, err);
-  if (code == 0)
-    code = lv_disk_new(&disk->disk, &engine->env, &chain, err);
-  if (code == 0 && !r->write)
-    lv_disk_watch(disk->disk);
-  else if (code == 0)
-    code = lv_disk_make_writable(disk->disk, r->sync, err);
-  return code;
-}
-
-int lvhd_disk_open(lvhd_engine *engine, const char *const *paths,
-                   size_t count, const struct lvhd_open_options *opts,
-                   lvhd_disk **out, struct lvhd_error *err) {
-  struct lvhd_open_options r;
-  lvhd_disk *disk = calloc(1, sizeof *disk);
-  int code = lv_pool_check(&engine->pool, err);
-  *out = NULL;
-  if (code == 0 && disk == NULL)
-    code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
-  if (code == 0 && count == 0)
-    code = lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
-  if (code == 0)
-    code = resolve_open(engine, opts, &r, err);
-  if (code == 0)
-    code = open_disk(disk, engine, paths, count, &r, err);
-  if (code != 0) {
-    if (disk)
-      lv_disk_free(disk->disk);
-    free(disk);
-    return finish(err, code, "open", count > 0 ? paths[0] : NULL);
-  }
-  disk->engine = engine;
-  atomic_fetch_add(&engine->pool.refs, 1);
-  *out = disk;
-  return 0;
-}
-
-static const char *leaf_path(const lvhd_disk *disk) {
-  return lv_disk_chain_of(disk->disk)->images[0].path;
-}
-
-uint64_t lvhd_disk_size(const lvhd_disk *disk) {
-  return lv_disk_bytes(disk->disk);
-}
-
-int lvhd_disk_read(lvhd_disk *disk, void *buf, size_t n, uint64_t offset,
-                   size_t *got, struct lvhd_error *err) {
-  int code = lv_disk_read(disk->disk, buf, n, offset, got, err);
-  return finish(err, code, "read", leaf_path(disk));
-}
-
-int lvhd_disk_extent(lvhd_disk *disk, uint64_t offset, uint64_t end,
-                     struct lvhd_extent *out, struct lvhd_error *err) {
-  int code = lv_disk_extent(disk->disk, offset, end, out, err);
-  return finish(err, code, "extents", leaf_path(disk));
-}
-
-/* Whether the search for other children saw all, in the leaf's info. */
-static int tell_skipped(const lvhd_disk *disk, lvhd_infos *infos,
-                        struct lvhd_error *err) {
-  struct lv_facts *leaf = infos->items[0];
-  if (disk->skipped == 0)
-    return 0;
-  lv_finding(&leaf->findings, LVHD_WARNING, LV_R_SEARCH_SKIPPED,
-             LVHD_HAS_ACTUAL, 0, disk->skipped, 0);
-  lv_facts_done(leaf);
-  return leaf->findings.no_memory
-           ? lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE)
-           : 0;
-}
-
-int lvhd_disk_chain(lvhd_disk *disk, lvhd_infos **out,
-                    struct lvhd_error *err) {
-  int code = lv_pool_forked(&disk->engine->pool)
-               ? lv_fail(err, LVHD_E_HANDLE, LV_R_FORKED)
-               : 0;
-  *out = NULL;
-  if (code == 0)
-    code = lv_chain_infos(out, lv_disk_chain_of(disk->disk),
-                          &disk->engine->env, NULL, false, NULL, NULL, err);
-  if (code == 0)
-    code = tell_skipped(disk, *out, err);
-  if (code != 0) {
-    lv_infos_free(*out);
-    *out = NULL;
-  }
-  return finish(err, code, "chain", leaf_path(disk));
-}
-
-/* A file that grows beyond the limit of the process sends a signal that would
- * end the program: it waits, and is taken away, while the caller's thread is
- * ours. */
-static void hold_signal(sigset_t *before) {
-  sigset_t one;
-  sigemptyset(&one);
-  sigaddset(&one, SIGXFSZ);
-  pthread_sigmask(SIG_BLOCK, &one, before);
-}
-
-static void release_signal(const sigset_t *before) {
-  const struct timespec now = {0, 0};
-  sigset_t one;
-  sigemptyset(&one);
-  sigaddset(&one, SIGXFSZ);
-  if (!sigismember(before, SIGXFSZ))
-    while (sigtimedwait(&one, NULL, &now) == SIGXFSZ)
-      ;
-  pthread_sigmask(SIG_SETMASK, before, NULL);
-}
-
-static int not_forked(const lvhd_disk *disk, struct lvhd_error *err) {
-  return lv_pool_forked(&disk->engine->pool)
-           ? lv_fail(err, LVHD_E_HANDLE, LV_R_FORKED)
-           : 0;
-}
-
-int lvhd_disk_write(lvhd_disk *disk, const void *buf, size_t n,
-                    uint64_t offset, struct lvhd_error *err) {
-  sigset_t before;
-  int code = not_forked(disk, err);
-  if (code == 0) {
-    hold_signal(&before);
-    code = lv_disk_write(disk->disk, buf, n, offset, err);
-    release_signal(&before);
-  }
-  return finish(err, code, "write", leaf_path(disk));
-}
-
-int lvhd_disk_flush(lvhd_disk *disk, struct lvhd_error *err) {
-  sigset_t before;
-  int code = not_forked(disk, err);
-  if (code == 0) {
-    hold_signal(&before);
-    code = lv_disk_flush(disk->disk, err);
-    release_signal(&before);
-  }
-  return finish(err, code, "flush", leaf_path(disk));
-}
-
-int lvhd_disk_finish(lvhd_disk *disk, struct lvhd_error *err) {
-  sigset_t before;
-  int code = 0;
-  if (lv_pool_forked(&disk->engine->pool))
-    return 0; /* the parent's to finish */
-  hold_signal(&before);
-  code = lv_disk_finish(disk->disk, err);
-  release_signal(&before);
-  return finish(err, code, "close", leaf_path(disk));
-}
-
-void lvhd_disk_close(lvhd_disk *disk) {
-  lvhd_engine *engine = NULL;
-  if (disk == NULL)
-    return;
-  if (lvhd_disk_finish(disk, NULL) != 0) {
-    /* nobody asked */
-  }
-  engine = disk->engine;
-  lv_disk_free(disk->disk);
-  free(disk);
-  lv_pool_unref(&engine->pool);
+  return lv_finish(err, code, "chain", path);
 }
 
 /* ---- checking and finding -------------------------------------------- */
@@ -751,14 +514,14 @@ int lvhd_check(lvhd_engine *engine, const char *path,
   else if (r.profile > LVHD_PROFILE_7ZIP)
     code = lv_fail(err, LVHD_E_INVALIDARG, LV_R_OPTION_UNKNOWN);
   if (code == 0)
-    code = resolve_open(engine, opts ? &opts->open : NULL, &r.open, err);
+    code = lv_resolve_open(engine, opts ? &opts->open : NULL, &r.open, err);
   if (code == 0)
     code = lv_pool_check(&engine->pool, err);
   if (code == 0)
     code = lv_check_args(&args, &engine->env, path, &r, err);
   if (code == 0)
     return lv_pool_start(&engine->pool, &lv_check, args, out, err);
-  return finish(err, code, lv_check.name, path);
+  return lv_finish(err, code, lv_check.name, path);
 }
 
 static int find(lvhd_engine *engine, const struct lv_verb *verb,
@@ -778,7 +541,7 @@ static int find(lvhd_engine *engine, const struct lv_verb *verb,
     code = lv_find_args(&args, &engine->env, parent, folders, count, err);
   if (code == 0)
     return lv_pool_start(&engine->pool, verb, args, out, err);
-  return finish(err, code, verb->name, parent);
+  return lv_finish(err, code, verb->name, parent);
 }
 
 int lvhd_find(lvhd_engine *engine, const char *const *folders, size_t count,
@@ -801,7 +564,7 @@ static int begin_change(lvhd_engine *engine, const char *path,
   int code =
     path ? 0 : lv_fail(err, LVHD_E_POINTER, LV_R_PATH_NIL);
   if (code == 0)
-    code = resolve_open(engine, opts, r, err);
+    code = lv_resolve_open(engine, opts, r, err);
   return code == 0 ? lv_pool_check(&engine->pool, err) : code;
 }
 
@@ -811,7 +574,7 @@ static int start_change(lvhd_engine *engine, int code,
                         struct lvhd_error *err) {
   if (code == 0)
     return lv_pool_start(&engine->pool, verb, args, out, err);
-  return finish(err, code, verb->name, path);
+  return lv_finish(err, code, verb->name, path);
 }
 
 int lvhd_convert(lvhd_engine *engine, const char *source, const char *dest,

@@ -34,7 +34,9 @@ local FILES = [[
   io/newfile io/flush op/publish op/outcome op/batch op/inplace image/journal]]
 
 -- They reach nothing of the engine, or build one of their own.
-local NO_JUDGES = { rooms = true, readme = true, install = true, demo = true }
+local NO_JUDGES = { rooms = true, readme = true, install = true, demo = true,
+  library = true, command = true, api = true, reference = true,
+  reliability = true, examples = true }
 
 -- Where threads or clocks may make a test red: it must be red twice.
 local TIMED = { concurrency = true, fair = true, lifecycle = true,
