@@ -537,6 +537,8 @@ install: all
 	$(INSTALL) -m 755 $(CORE) "$(DESTDIR)$(INST_LIBDIR)/lvhd/core.so"
 	$(INSTALL) -m 755 lvhd/bin/lvhd "$(DESTDIR)$(INST_BINDIR)/lvhd"
 	$(if $(INST_SHAREDIR),@$(MAKE) --no-print-directory install-pages)
+	@$(LUA) -e 'require "argparse"' 2>/dev/null || \
+	  echo "the command, lvhd, will not run without argparse: lua-argparse"
 # Made of the command's own words, which takes its parser, argparse.
 WRITE_PAGE = io.write(require "lvhd.command.parser".manual(require "lvhd".version))
 .PHONY: install-pages
@@ -547,7 +549,7 @@ install-pages: all
 	  $(RUN_PATHS) $(LUA) -e '$(WRITE_PAGE)' > "$(MAN_PAGE)" && \
 	  chmod 644 "$(COMPLETION)" "$(MAN_PAGE)" && \
 	  echo "installed the man page and bash's completion"; \
-	else echo "no man page, no completion: they need lua-argparse"; fi
+	else echo "no man page, no completion: they need argparse"; fi
 uninstall:
 	rm -f $(patsubst %,"$(DESTDIR)$(INST_LUADIR)/%",$(wildcard \
 	  $(LUA_DIRS:%=%/*.lua))) "$(DESTDIR)$(INST_LIBDIR)/lvhd/core.so" \

@@ -10,6 +10,7 @@ local parser = require "lvhd.command.parser"
 local progress = require "lvhd.command.progress"
 local say = require "lvhd.command.say"
 local size = require "lvhd.size"
+local verbs = require "lvhd.command.verbs"
 
 local command = {}
 
@@ -109,11 +110,16 @@ local function answers(cx, args)
   function cx.wait(task)
     return progress.wait(task, cx.mode)
   end
+  -- Of tasks that change something: what they came to counts after Ctrl-C.
+  function cx.work(task)
+    cx.task = task
+    return cx.wait(task)
+  end
   -- What `start` starts, to its end; nil: a dry run that would go on.
   function cx.attempt(start)
     local ok, result = pcall(function()
       local task = start()
-      return task and cx.wait(task)
+      return task and cx.work(task)
     end)
     if not ok and cx.only_would(result) then
       return nil
@@ -207,7 +213,8 @@ end
 local function context(args)
   local mapped = drives(args.drive)
   local cx = { quiet = args.quiet, epoch = epoch(),
-    mode = progress.mode(args.progress or "none", args.quiet) }
+    mode = progress.mode(args.progress or "none", args.quiet,
+      args.verb == "read") }
   cx.engine = lvhd.engine { drives = mapped, sync = args.sync,
     names = args.host_names and "host" or nil,
     long_paths = args.long_paths or nil, dry_run = args.dry_run or nil }
@@ -219,18 +226,22 @@ end
 
 -- ---- what came of it -----------------------------------------------------
 
-local function say_result(args, result, words, exit, err)
-  if args.json then
-    words = json.encode { ok = exit == exits.OK, verb = args.verb, exit = exit,
-      dry_run = args.dry_run or nil, result = result, error = err }
-  end
-  local ok, why = io.stdout:write(words and words .. "\n" or "")
+local function out(words)
+  local ok, why = io.stdout:write(words)
   if ok then
     ok, why = io.stdout:flush()
   end
   if not ok then
     error({ output = "standard output: " .. why }, 0)
   end
+end
+
+local function say_result(args, result, words, exit, err)
+  if args.json then
+    words = json.encode { ok = exit == exits.OK, verb = args.verb, exit = exit,
+      dry_run = args.dry_run or nil, result = result, error = err }
+  end
+  out(words and words .. "\n" or "")
 end
 
 local function say_failure(args, exit, words, err)
@@ -242,28 +253,59 @@ local function say_failure(args, exit, words, err)
   return exit
 end
 
--- Of create_children: each that failed, a line each.
+-- So many of what failed are told one by one; JSON has them all.
+local SHOWN <const> = 5
+
+-- Of create_children: what failed, a line each. What Ctrl-C has left out
+-- has not failed.
 local function say_items(args, err)
-  local items, made = json.list {}, 0
+  local items, made, exit = json.list {}, 0, exits.of(err.first.name,
+    err.first.reason)
+  local refused, there = {}, false
   for i, item in ipairs(err.items) do
     local failed = lvhd.is_error(item)
     local would = failed and args.dry_run and item.reason == "DRY_RUN"
+    local words = failed and say.error(item)
     items[i] = would and { would = "create", path = item.path }
       or failed and { error = say.fields(item) } or item
     made = made + ((not failed or would) and 1 or 0)
-    if failed and not would then
-      io.stderr:write("lvhd: ", say.error(item), "\n")
+    if failed and not would and item.name == "E_ABORT" then
+      exit = exits.INTERRUPTED
+    elseif failed and not would then
+      refused[#refused + 1] = words
+      there = there or item.name == "E_ALREADY_EXISTS"
     end
   end
-  local exit = exits.of(err.first.name)
+  for i = 1, #refused > SHOWN + 1 and SHOWN or #refused do
+    io.stderr:write("lvhd: ", refused[i], "\n")
+  end
+  if #refused > SHOWN + 1 then
+    io.stderr:write(("lvhd: and %d more that failed\n"):format(#refused
+      - SHOWN))
+  end
   if args.json then
     io.stdout:write(json.encode { ok = false, verb = args.verb, exit = exit,
       dry_run = args.dry_run or nil, error = say.fields(err.first),
       items = items }, "\n")
   end
-  io.stderr:write(("lvhd: %s %d of %d\n"):format(args.dry_run and "would make"
-    or "made", made, #items))
+  io.stderr:write(("lvhd: %s %d of %d%s%s\n"):format(exit
+    == exits.INTERRUPTED and "interrupted:" or args.dry_run and "would make"
+    or "made", made, #items, exit == exits.INTERRUPTED and " are there" or "",
+    there and not args.keep and " (--keep takes what is there)" or ""))
   return exit
+end
+
+-- Ctrl-C, or a task that it has cancelled.
+local function say_interrupted(args)
+  local words = args.verb == "merge" and not args.dry_run
+    and "interrupted: the child reads as before; what was begun is finished "
+    .. "when the merge is run again" or "interrupted"
+  return say_failure(args, exits.INTERRUPTED, words, { name = "E_ABORT",
+    hresult = lvhd.hresult.E_ABORT, message = words, op = args.verb })
+end
+
+local function is_interrupt(err)
+  return type(err) == "string" and err:find("interrupted!", 1, true) ~= nil
 end
 
 -- What the library guesses of a number is wrong of a size with a unit.
@@ -276,18 +318,16 @@ end
 -- The exit code of whatever was raised.
 local function failure(args, err)
   progress.clear(args.mode_of_progress)
-  if lvhd.is_error(err) then
+  if lvhd.is_error(err) and err.items then
+    return say_items(args, { items = err.items, first = err })
+  elseif lvhd.is_error(err, "E_ABORT") or is_interrupt(err) then
+    return say_interrupted(args)
+  elseif lvhd.is_error(err) then
     mend_hint(args, err)
-    return say_failure(args, exits.of(err.name), say.error(err),
-      say.fields(err))
+    return say_failure(args, exits.of(err.name, err.reason),
+      say.error(err, verbs.has(args.verb, "--force")), say.fields(err))
   elseif type(err) ~= "table" then
-    local text = tostring(err)
-    if text:find("interrupted!", 1, true) then
-      return say_failure(args, exits.INTERRUPTED, args.verb == "merge"
-        and "interrupted: the child reads as before; what was begun is "
-        .. "finished when the merge is run again" or "interrupted")
-    end
-    return say_failure(args, 1, text)
+    return say_failure(args, 1, tostring(err))
   elseif err.items then
     return say_items(args, err)
   elseif err.usage then
@@ -303,6 +343,23 @@ local function failure(args, err)
     path = err.path })
 end
 
+-- After Ctrl-C: what the work has come to. It may have been too late, and all
+-- is done; then that is what is said.
+local function outcome(args, cx, err)
+  if not is_interrupt(err) or not cx.task or args.dry_run then
+    return failure(args, err)
+  end
+  local fine, result = pcall(cx.task.wait, cx.task)
+  if not fine then
+    return failure(args, result)
+  end
+  progress.clear(cx.mode)
+  say_result(args, result, not cx.quiet and "done before Ctrl-C: "
+    .. (result[1] and #result .. " children" or say.short(result)) or nil,
+    exits.OK)
+  return exits.OK
+end
+
 -- ---- running -------------------------------------------------------------
 
 ---Runs the command.
@@ -311,9 +368,9 @@ end
 function command.main(words)
   local ok, args = pcall(parser.read, words)
   if not ok then
-    if type(args) == "table" and args.version then
-      io.stdout:write("lvhd ", lvhd.version, "\n")
-      return exits.OK
+    if type(args) == "table" and args.show then
+      ok, args = pcall(out, args.show)
+      return ok and exits.OK or failure({}, args)
     end
     local wanted = {}
     for _, word in ipairs(words) do
@@ -321,20 +378,25 @@ function command.main(words)
     end
     return failure(wanted, args)
   end
-  local exit
+  local cx, exit, said = {}, nil, nil
   local fine, err = pcall(function()
-    local cx = context(args)
+    cx = context(args)
     args.mode_of_progress = cx.mode
     local result, text, code, err = run[args.verb](args, cx)
     exit = code or exits.OK
     progress.clear(cx.mode)
     say_result(args, result, text, exit, err)
+    said = true
     cx.engine:close()
   end)
-  if not fine and args.json and exit then
+  if fine or said and is_interrupt(err) then
+    return exit
+  end
+  if args.json and exit then
     args.json = false -- there is no place any more to say it
   end
-  return fine and exit or failure(args, err)
+  fine, exit = pcall(outcome, args, cx, err)
+  return fine and exit or failure(args, exit)
 end
 
 return command

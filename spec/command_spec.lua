@@ -10,6 +10,7 @@ local handmade = require "spec.support.handmade"
 local json = require "lvhd.command.json"
 local lvhd = require "lvhd"
 local parser = require "lvhd.command.parser"
+local say = require "lvhd.command.say"
 local support = require "spec.support"
 local test = require "lvhdtest"
 local verbs = require "lvhd.command.verbs"
@@ -63,6 +64,28 @@ describe("create", function()
     assert.same({ "a.vhd", "w1.vhd", "w2.vhd", "w3.vhd" }, support.names(dir))
   end)
 
+  it("tells the first of many that failed, and counts the others", function()
+    fine "create a.vhd 64MiB"
+    local words = "create w%d.vhd --parent a.vhd --children "
+    fine(words .. 8)
+    local err = fails(5, words .. 9, "w1.vhd.*w5.vhd")
+    local _, lines = err:gsub("\n", "")
+    assert.equal(7, lines)
+    assert.matches("\nlvhd: and 3 more that failed\n.*made 1 of 9 %(%-%-keep",
+      err)
+    local _, out = cmd(words .. "9 --json")
+    assert.matches('w9.vhd"', out, 1, true)
+    os.remove(dir .. "/w3.vhd")
+    assert.equal(("made: 1 children of %s/a.vhd, 8 were there\n"):format(dir),
+      fine(words .. "9 --keep"))
+    for _, name in ipairs { "w1.vhd", "w2.vhd" } do
+      os.remove(dir .. "/" .. name)
+      fine("create " .. name .. " 64MiB")
+    end
+    err = fails(5, words .. "9 --keep", "not the disk that was asked for")
+    assert.is_nil(err:find("(--keep", 1, true))
+  end)
+
   it("keeps what is there for a rerun", function()
     fine "create a.vhd 64MiB"
     local before = support.read(dir .. "/a.vhd")
@@ -113,6 +136,9 @@ describe("create", function()
       ["create a.vhd 4MiB --allocate zero"] = "of %-%-fixed disks",
       ["create a.vhd 4MiB --label X"] = "needs %-%-filesystem",
       ["create a.vhd 4MiB --drive C"] = "'C' given",
+      ["create a.vhd 4MiB --first 5"] = "%-%-first needs %-%-children",
+      ["create a%d.vhd --parent b.vhd --children 3 --first "
+        .. math.maxinteger - 2] = "a number from 0 on",
       ["create"] = "missing argument 'image'",
       ["create a.vhd 4MiB --sync maybe"] = "must be one of",
     } do
@@ -229,7 +255,8 @@ describe("the verbs that change or copy:", function()
     support.run(("qemu-img convert -f vpc -O raw %s %s"):format(
       q(dir .. "/flat.vhd"), q(dir .. "/out")))
     assert.is_true(patched() == support.read(dir .. "/out"):sub(1, 8 * MiB))
-    fails(2, "flatten a.vhd b.vhd", "needs no parent")
+    fails(10, "flatten a.vhd b.vhd",
+      "VM_E_WRONG_HD_IMAGE_TYPE.*flatten '.*/a.vhd'.* needs no parent")
   end)
 
   it("merge, refused where others read from it", function()
@@ -279,6 +306,65 @@ describe("the verbs that change or copy:", function()
     fails(3, "create 'b?.vhd' 8MiB", "E_INVALID_NAME")
     fails(3, "create b.vhd 1MiB", "VM_E_IMAGE_SIZE_TOO_SMALL")
     fails(10, "resize c.vhd 16MiB", "VM_E_WRONG_HD_IMAGE_TYPE")
+    fine "create other.vhd 16MiB"
+    fails(10, "relink c.vhd other.vhd --force", "VM_E_HD_IMAGE_OPEN_FAIL")
+    fails(10, "convert a.vhd d.vhd --to differencing --parent other.vhd",
+      "VM_E_HD_IMAGE_OPEN_FAIL")
+    fails(10, "relink c.vhd c.vhd --force", "comes back")
+    assert(os.rename(dir .. "/other.vhd", dir .. "/a.vhd"))
+    assert.equal(10, (cmd "chain c.vhd"))
+  end)
+end)
+
+describe("cures", function()
+  -- An error of the library, with these fields, as the command says it.
+  local function said(fields, forced)
+    local err = select(2, pcall(lvhd.info, dir .. "/none.vhd"))
+    for name, value in pairs(fields) do
+      err[name] = value
+    end
+    return say.error(err, forced)
+  end
+
+  it("name --force only where the verb has it", function()
+    local pending = { hint = "run it again; force = true gives it up" }
+    assert.matches("(run it again)", said(pending), 1, true)
+    assert.matches("(run it again; --force gives it up)", said(pending, true),
+      1, true)
+    assert.matches("none.vhd': it is full$", said { message = "it is full",
+      hint = "force = true goes on without that" })
+    for _, row in ipairs(verbs.list) do
+      assert.equal(row.name == "write" or row.name == "merge"
+        or row.name == "compact" or row.name == "resize"
+        or row.name == "relink" or row.name == "repair",
+        verbs.has(row.name, "--force"))
+    end
+    support.write(dir .. "/.a.vhd.lvhd-journal", "no journal")
+    fine "create a.vhd 64MiB"
+    fails(6, "compact a.vhd", "the file %.a%.vhd%.lvhd%-journal beside it")
+  end)
+
+  it("are words of the command, not of Lua", function()
+    assert.matches("relink it to the parent's path", said {
+      hint = "a link is on the way: name the files themselves, "
+        .. "open{ leaf, parent, ... }" }, 1, true)
+    fails(4, [[info 'D:\x.vhd']], "needs %-%-drive NAME=DIR")
+    fails(3, [[create 'D:\x.vhd' 64MiB]], "needs %-%-drive NAME=DIR")
+    fails(4, [[info 'D:\x.vhd' --drive C=.]],
+      "no %-%-drive maps it %(%-%-drive NAME=DIR does")
+    assert.matches("with --long-paths: in bytes", (fails(3, "create "
+      .. ("d"):rep(200) .. "/" .. ("e"):rep(100) .. " 64MiB", "too long")),
+      1, true)
+  end)
+
+  it("tell of a parent that is another disk", function()
+    fine "create a.vhd 64MiB"
+    fine "create b.vhd 64MiB"
+    fine "create c.vhd --parent a.vhd"
+    fails(10, "relink c.vhd b.vhd", "with %-%-force any disk of that size")
+    assert(os.rename(dir .. "/b.vhd", dir .. "/a.vhd"))
+    assert.matches("(where is the right one? lvhd relink CHILD PARENT",
+      select(2, cmd "chain c.vhd"), 1, true)
   end)
 end)
 
@@ -286,7 +372,8 @@ describe("what cannot be written or read", function()
   it("is an error: standard output", function()
     fine "create a.vhd 64MiB"
     for _, words in ipairs { "info a.vhd", "info --json a.vhd", "version",
-      "read a.vhd" } do
+      "read a.vhd", "help", "help map", "map -h", "completion bash",
+      "--version" } do
       local code, _, err = cmd(words .. " >/dev/full")
       assert.equal(1, code, words)
       assert.matches("lvhd: standard output: No space left", err)
@@ -325,7 +412,38 @@ describe("progress", function()
       "create f.vhd 900MiB --fixed --allocate zero --sync none --progress bar")
     assert.equal(0, code)
     assert.truthy(err:find("%[#*%-*%] +%d+ %%"), err)
-    assert.truthy(err:find("\r\27%[K$"))
+    assert.truthy(err:find("\r +\r$"))
+    assert.is_nil(err:find("\27", 1, true))
+  end)
+
+  -- What a terminal of so many columns gets.
+  local function on_terminal(columns, words)
+    local inner = ("cd %s && stty cols %d && exec env TERM=dumb %s %s"):format(
+      q(dir), columns, COMMAND, words)
+    return support.run(("script -qec %s /dev/null </dev/null"):format(q(inner)))
+  end
+
+  it("is no wider than the terminal, and without escape codes", function()
+    fine "create a.vhd 64MiB"
+    for _, columns in ipairs { 60, 12 } do
+      local out = on_terminal(columns, ("create %d/w%%d.vhd --parent a.vhd "
+        .. "--children 1500 --sync none"):format(columns))
+      local n = 0
+      for line in out:gmatch("[^\r\n]+") do
+        assert.is_true(#line < columns or line:find "^made" ~= nil, line)
+        n = n + (line:find "^ *%[?#*%-*%]? +%d+ %%" and 1 or 0)
+      end
+      assert.is_true(n > 0, out)
+      assert.equal(columns > 12, out:find(" %d+ %%  %d+ of 1500") ~= nil)
+      assert.is_nil(out:find("\27", 1, true))
+    end
+  end)
+
+  it("is no bar where the data itself goes to the terminal", function()
+    fine "create a.vhd 64MiB"
+    local out = on_terminal(80, "read a.vhd --length 8MiB")
+    assert.equal(8 * MiB, #out)
+    assert.is_nil(out:find("[^\0]"))
   end)
 end)
 
@@ -347,6 +465,55 @@ describe("Ctrl-C", function()
     support.write(dir .. "/argparse.lua", "error 'broken'")
     assert.equal("lvhd: the command needs argparse (Debian: lua-argparse)\n",
       fails(1, "version", ".", path))
+  end)
+
+  -- Ctrl-C comes when the first wait of so many seconds is over; without a
+  -- number at the task's end, too late.
+  local function interrupting(seconds)
+    local file = dir .. "/.init.lua"
+    support.write(file, ([[
+      local task = require "lvhd.task"
+      local wait = task.wait
+      function task.wait(self)
+        task.wait = wait
+        pcall(wait, self, %s)
+        error("interrupted!", 0)
+      end]]):format(seconds))
+    return "LUA_INIT=@" .. q(file)
+  end
+
+  it("that comes too late ends with what was done", function()
+    fine "create a.vhd 64MiB"
+    fine "create c.vhd --parent a.vhd"
+    assert.matches("^done before Ctrl%-C: dynamic, 64 MiB, .*/a.vhd\n$",
+      fine("merge c.vhd --delete", interrupting "nil"))
+    assert.is_nil(test.stat(dir .. "/c.vhd"))
+    assert.matches('"ok":true,"result":{.*/b.vhd"',
+      fine("create b.vhd 64MiB --json", interrupting "nil"))
+    assert.equal("", fine("create d.vhd 64MiB -q", interrupting "nil"))
+    assert.equal("done before Ctrl-C: 2 children\n", fine(
+      "create w%d.vhd --parent a.vhd --children 2", interrupting "nil"))
+    fails(5, "create b.vhd 64MiB", "E_ALREADY_EXISTS", interrupting "nil")
+    fails(130, "create e.vhd 64MiB -n", "lvhd: interrupted\n",
+      interrupting "nil")
+  end)
+
+  it("among many children says how many there are", function()
+    fine "create a.vhd 64MiB"
+    local code, out, err = cmd("create f/w%d.vhd --parent a.vhd --children "
+      .. "20000 --json --sync none", interrupting "0.1")
+    assert.equal(130, code)
+    local n = test.stat(dir .. "/f") and #support.names(dir .. "/f") or 0
+    assert.equal(("lvhd: interrupted: %d of 20000 are there\n"):format(n), err)
+    assert.is_true(n < 20000)
+    assert.matches('^{"error":{.-"name":"E_ABORT".-},"exit":130,"items":%[{',
+      out)
+    code, out = cmd("create b.vhd 1GiB --fixed --allocate zero --json --sync "
+      .. "none", interrupting "0")
+    assert.equal(130, code)
+    assert.matches('^{"error":{"hresult":2147500036,"message":"interrupted",'
+      .. '"name":"E_ABORT","op":"create"},"exit":130,', out)
+    assert.is_nil(test.stat(dir .. "/b.vhd"))
   end)
 
   it("during a merge says that it is to be run again, and it is", function()
@@ -461,6 +628,21 @@ describe("its words", function()
         assert.matches("\n   " .. row.name .. "%s", out)
       end
     end
+  end)
+
+  -- compact, relink and repair never look for other disks.
+  it("say of --force what each verb would refuse", function()
+    for _, verb in ipairs(verbs.list) do
+      local searches, text = false, nil
+      for _, row in ipairs(verb.options) do
+        searches = searches or row.words == "--children-in"
+        text = row.words == "--force" and row.text or text
+      end
+      if text then
+        assert.equal(searches, text:find "RUINS" ~= nil, verb.name)
+      end
+    end
+    assert.is_nil(fine("help merge"):find("unless they are", 1, true))
   end)
 
   it("of the examples are understood", function()

@@ -87,6 +87,17 @@ describe("make install #nosan #built", function()
     assert.matches("lvhd merge", support.read(stage
       .. "/opt/lua/share/man/man1/lvhd.1"), 1, true)
 
+    -- Without argparse its last words, and the command's only ones, say so.
+    assert.matches("\n[^\n]*will not run without argparse: lua%-argparse\n$",
+      run((make:gsub("make %-s", "LUA_PATH=/nowhere/?.lua %0")) .. "install"
+      .. QUICK))
+    local lone = stage .. "/opt/lua/share/lua/5.4"
+    local _, said = sh(("LUA_PATH=%s LUA_CPATH=%s %s version 2>&1; echo $?")
+      :format(q(lone .. "/?.lua;" .. lone .. "/?/init.lua"),
+      q(stage .. "/opt/lua/lib/lua/5.4/?.so"), q(stage .. "/opt/lua/bin/lvhd")))
+    assert.equal("lvhd: the command needs argparse (Debian: lua-argparse)\n1\n",
+      said)
+
     -- Others' files stay.
     support.write(stage .. "/opt/lua/share/lua/5.4/other.lua", "")
     run(make .. "uninstall")

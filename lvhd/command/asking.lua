@@ -22,8 +22,8 @@ end
 function asking.chain(args, cx)
   local infos = cx.engine:chain(cx.path(args.image), cx.opening(args))
   local err = infos[#infos].error
-  return json.list(infos), say.chain(infos), err and exits.of(err.name),
-    err and say.fields(err)
+  return json.list(infos), say.chain(infos), err
+    and exits.of(err.name, err.reason), err and say.fields(err)
 end
 
 function asking.children(args, cx)

@@ -44,11 +44,17 @@ for _, class in ipairs(exits.classes) do
   end
 end
 
+-- Of VM_E_HD_IMAGE_OPEN_FAIL: each disk is well, but not with the other.
+local UNFIT <const> = { PARENT_SIZE = true, CHAIN_CYCLE = true,
+  CHAIN_TOO_DEEP = true }
+
 ---The exit code of an error.
 ---@param name string as lvhd.Error.name
+---@param reason? string as lvhd.Error.reason
 ---@return integer
-function exits.of(name)
-  return by_name[name] or 1
+function exits.of(name, reason)
+  return name == "VM_E_HD_IMAGE_OPEN_FAIL" and UNFIT[reason]
+    and by_name.VM_E_WRONG_HD_IMAGE_TYPE or by_name[name] or 1
 end
 
 return exits

@@ -29,13 +29,13 @@ end
 -- The names that a pattern with one %d, or %03d, stands for.
 local function numbered(args, cx)
   local count = math.tointeger(tonumber(args.children))
-  local first = math.tointeger(tonumber(args.first))
+  local first = math.tointeger(tonumber(args.first or "1"))
   local _, places = args.image:gsub("%%%%", ""):gsub("%%%d?%d?d", "")
   local _, signs = args.image:gsub("%%%%", ""):gsub("%%", "")
   if not count or count < 1 or count > 1000000 then
     cx.usage("--children: from 1 to 1000000 expected, '%s' given",
       args.children)
-  elseif not first or first < 0 then
+  elseif not first or first < 0 or first > math.maxinteger - count then
     cx.usage("--first: a number from 0 on expected, '%s' given", args.first)
   elseif places ~= 1 or signs ~= 1 then
     cx.usage("with --children the image is a pattern with one %%d or %%03d "
@@ -70,13 +70,23 @@ local function would_many(cx, parent, images, items)
     #items - #free) or "", plain(free[1]), plain(free[#free]))
 end
 
+-- What a run of many has made, beside what --keep has found.
+local function made(infos, parent)
+  local new = 0
+  for _, info in ipairs(infos) do
+    new = new + (info.created == false and 0 or 1)
+  end
+  local there = new < #infos and (", %d were there"):format(#infos - new) or ""
+  return ("made: %d children of %s%s"):format(new, plain(parent), there)
+end
+
 local function many(args, cx)
   if not args.parent then
     cx.usage("--children needs --parent")
   end
   local images, parent = numbered(args, cx), cx.path(args.parent)
   local ok, result = pcall(function()
-    return cx.wait(cx.engine:create_children(images, parent,
+    return cx.work(cx.engine:create_children(images, parent,
       options(args, cx)))
   end)
   if not ok and (not lvhd.is_error(result) or not result.items) then
@@ -84,10 +94,9 @@ local function many(args, cx)
   elseif args.dry_run then
     return would_many(cx, parent, images, ok and result or result.items)
   elseif not ok then
-    return cx.failed_items(result.items, result)
+    error(result, 0)
   end
-  return json.list(result), not cx.quiet
-    and ("made: %d children of %s"):format(#result, plain(parent)) or nil
+  return json.list(result), not cx.quiet and made(result, parent) or nil
 end
 
 local function create_one(args, cx)
@@ -121,6 +130,8 @@ local function check_create(args, cx)
     cx.usage("--block-size is of dynamic disks, --fixed has none")
   elseif args.label and not args.filesystem then
     cx.usage("--label needs --filesystem")
+  elseif args.first and not args.children then
+    cx.usage("--first needs --children")
   end
 end
 
@@ -183,8 +194,8 @@ function making.flatten(args, cx)
   opts.to, opts.parents = args.to, cx.opening(args).parents
   local info = cx.engine:info(source)
   if info.type ~= "differencing" then
-    cx.usage("'%s' is a %s disk and needs no parent: convert copies it",
-      args.source, info.type)
+    cx.fail("VM_E_WRONG_HD_IMAGE_TYPE", source,
+      ("a %s disk needs no parent: convert copies it"):format(info.type))
   end
   return convert(args, cx, source, opts)
 end

@@ -10,6 +10,7 @@ elseif not found then
   error("the command needs argparse (Debian: lua-argparse)", 0)
 end
 local exits = require "lvhd.command.exits"
+local lvhd = require "lvhd"
 local shapes = require "lvhd.command.shapes"
 local verbs = require "lvhd.command.verbs"
 
@@ -55,21 +56,57 @@ local function add_option(command, row)
   end
 end
 
----A new parser. It does not exit: what is wrong is raised as { usage = text }.
+-- argparse would print and exit by itself, and never know whether anything was
+-- written.
+local function show(text)
+  error({ show = text }, 0)
+end
+
+local function add_help(parser)
+  parser:add_help { action = function()
+    show(parser:get_help() .. "\n")
+  end }
+end
+
+local function add_shows(parser)
+  add_help(parser)
+  parser:add_help_command()
+  parser:add_complete_command()
+  local help, complete = parser._commands[1], parser._commands[2]
+  help._arguments[1]:action(function(_, _, name)
+    for _, command in ipairs(name and parser._commands or {}) do
+      if command._name == name then
+        show(command:get_help() .. "\n")
+      end
+    end
+    if name then
+      help:error(("unknown command '%s'"):format(name))
+    end
+    show(parser:get_help() .. "\n")
+  end)
+  complete._arguments[1]:action(function(_, _, shell)
+    show(parser["get_" .. shell .. "_complete"](parser))
+  end)
+  add_help(help)
+  add_help(complete)
+end
+
+---A new parser. It does not exit: what is wrong is raised as { usage = text },
+---what was asked for as { show = text }.
 ---@return table
 function M.new()
   local parser = argparse("lvhd", SUMMARY)
     :epilog "`lvhd help VERB` tells more, with examples."
   parser:command_target "verb"
   parser:help_max_width(79)
-  parser:add_help_command()
-  parser:add_complete_command()
+  add_shows(parser)
   parser:flag("--version", "the version"):action(function()
-    error({ version = true }, 0)
+    show("lvhd " .. lvhd.version .. "\n")
   end)
   for _, verb in ipairs(verbs.list) do
     local command = parser:command(verb.name, verb.text)
       :summary(verb.text):epilog(examples(verb))
+    add_help(command)
     command:description(verb.more and verb.text .. ".\n" .. verb.more
       or verb.text)
     for _, row in ipairs(verb.arguments) do
@@ -82,7 +119,7 @@ function M.new()
   return parser
 end
 
----Reads the words; raises { usage = what is wrong }.
+---Reads the words; raises { usage = what is wrong } or { show = text }.
 ---@param words string[]
 ---@return table args with .verb
 function M.read(words)

@@ -10,17 +10,60 @@ local text = require "lvhd.command.text"
 local progress = {}
 
 local EVERY <const> = 0.1 -- seconds
-local WIDTH <const> = 24 -- of the bar
+local WIDTH <const> = 24 -- of the bar, where there is room
+
+-- ---- the line on the terminal ---------------------------------------------
+
+-- No escape codes: what stands there is written over with blanks.
+local columns, shown = nil, 0
+
+local function width()
+  if not columns then
+    local pipe <close> = io.popen("stty size <&2 2>/dev/null", "r")
+    columns = pipe and math.tointeger(tonumber(pipe:read("a"):match(" (%d+)")))
+    columns = columns and columns > 0 and columns or 80
+  end
+  return columns
+end
+
+-- The percents, then as many of the parts as there is room for, the first ones
+-- first; the bar gets the rest. The last columns are left to "^C".
+local function fitted(percent, parts)
+  local room, words = width() - 3, percent and ("%3d %%"):format(percent)
+  for _, part in ipairs(parts) do
+    local more = words and words .. "  " .. part or part
+    if #more > room then
+      break
+    end
+    words = more
+  end
+  words = words or ""
+  local cells = math.min(WIDTH, room - #words - 3)
+  if not percent or cells < 4 then
+    return words:sub(1, math.max(room, 0))
+  end
+  local full = percent * cells // 100
+  return ("[%s%s] %s"):format(("#"):rep(full), ("-"):rep(cells - full), words)
+end
+
+local function draw(line)
+  io.stderr:write("\r", line, (" "):rep(shown - #line))
+  shown = math.max(shown, #line)
+end
+
+-- ---- tasks ----------------------------------------------------------------
 
 ---Which way "auto" means.
 ---@param mode "auto"|"bar"|"json"|"none"
 ---@param quiet boolean?
+---@param data boolean? standard output gets data, which no bar shall mix with
 ---@return "bar"|"json"|"none"
-function progress.mode(mode, quiet)
+function progress.mode(mode, quiet, data)
   if mode ~= "auto" then
     return mode
   end
-  return not quiet and os.execute("[ -t 2 ]") and "bar" or "none"
+  return not quiet and os.execute(data and "[ -t 2 ] && ! [ -t 1 ]"
+    or "[ -t 2 ]") and "bar" or "none"
 end
 
 local function duration(seconds)
@@ -37,9 +80,7 @@ end
 local function bar(task)
   local percent, bytes, total, items, all = task:progress()
   local elapsed = task:elapsed()
-  local full = percent * WIDTH // 100
-  local parts = { ("[%s%s] %3d %%"):format(("#"):rep(full),
-    ("-"):rep(WIDTH - full), percent) }
+  local parts = {}
   if all > 1 then
     parts[#parts + 1] = ("%d of %d"):format(items, all)
   end
@@ -51,7 +92,7 @@ local function bar(task)
         .. " left"
     end
   end
-  return table.concat(parts, "  ")
+  return fitted(percent, parts)
 end
 
 local function line(task)
@@ -63,7 +104,7 @@ end
 
 local shows = {
   bar = function(task)
-    io.stderr:write("\r", bar(task), "\27[K")
+    draw(bar(task))
   end,
   json = function(task)
     io.stderr:write(line(task), "\n")
@@ -98,21 +139,15 @@ end
 local began, second, worked
 
 local function moved_bar(bytes, total, seconds)
-  local parts = {}
-  if total then
-    local full = bytes * WIDTH // math.max(total, 1)
-    parts[1] = ("[%s%s] %3d %%"):format(("#"):rep(full),
-      ("-"):rep(WIDTH - full), bytes * 100 // math.max(total, 1))
-  end
-  parts[#parts + 1] = text.size(bytes) .. (total and " of "
-    .. text.size(total) or "")
+  local parts = { text.size(bytes) .. (total and " of "
+    .. text.size(total) or "") }
   if seconds >= 2 then
     parts[#parts + 1] = text.size(bytes // seconds) .. "/s"
   end
   if seconds >= 2 and total and bytes > 0 then
     parts[#parts + 1] = duration((total - bytes) * seconds / bytes) .. " left"
   end
-  return table.concat(parts, "  ")
+  return fitted(total and bytes * 100 // math.max(total, 1), parts)
 end
 
 ---How far a verb is that is no task: bytes so far; with a total, its last call
@@ -135,14 +170,15 @@ function progress.moved(bytes, total, mode)
       bytes_total = total, seconds = now - began,
       percent = total and bytes * 100 // math.max(total, 1) } }, "\n")
   else
-    io.stderr:write("\r", moved_bar(bytes, total, now - began), "\27[K")
+    draw(moved_bar(bytes, total, now - began))
   end
 end
 
 ---Takes the bar away, so that the line is free for what is said next.
 function progress.clear(mode)
-  if mode == "bar" then
-    io.stderr:write("\r\27[K")
+  if mode == "bar" and shown > 0 then
+    io.stderr:write("\r", (" "):rep(math.min(shown + 2, width() - 1)), "\r")
+    shown = 0
   end
 end
 

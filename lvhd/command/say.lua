@@ -111,10 +111,16 @@ function say.chain(infos)
   return out
 end
 
--- The cure in the words of the command.
+-- What the library says in its own words, in those of the command.
 local CURES <const> = {
   { 'parents = {"(.-)"}', "--parents '%1'" }, { "force = true", "--force" },
   { 'round = "(.-)"', "--round %1" }, { 'parent = "%.%.%."', "--parent FILE" },
+  { "name the files themselves, open{ leaf, parent, ... }",
+    "relink it to the parent's path without links" },
+}
+local MESSAGES <const> = {
+  { "the engine maps no such drive", "no --drive maps it" },
+  { "with long_paths:", "with --long-paths:" },
 }
 
 local FIELDS <const> = { "name", "hresult", "message", "op", "path", "parent",
@@ -135,17 +141,41 @@ end
 local CURE_OF <const> = {
   PARENT_MISSING = "where is it now? lvhd relink CHILD PARENT, or --parents "
     .. "DIR",
+  PARENT_ID = "where is the right one? lvhd relink CHILD PARENT; with --force "
+    .. "any disk of that size",
+  NO_SUCH_DRIVE = "--drive NAME=DIR does, as C=/srv/vms",
+  BACKSLASH = "a path of Windows needs --drive NAME=DIR, as C=/srv/vms",
 }
 
----An error in one line, with what cures it; its hint is changed to that.
----@param err lvhd.Error
----@return string
-function say.error(err)
-  local hint = err.hint or CURE_OF[err.reason]
-  for _, cure in ipairs(hint and CURES or {}) do
-    hint = hint:gsub(cure[1], cure[2])
+local function cure(err, forced)
+  local hint = err.hint
+  if hint and not forced then
+    hint = hint:gsub(";? ?force = true [^;]*$", "")
+    hint = hint ~= "" and hint or nil
   end
-  err.hint, err.where = hint, nil
+  if not hint and (err.path or ""):find "/%a:\\[^/]*$" then
+    hint = CURE_OF.BACKSLASH -- as in the current folder
+  end
+  hint = hint or CURE_OF[err.reason]
+  for _, words in ipairs(hint and CURES or {}) do
+    hint = hint:gsub(words[1], words[2])
+  end
+  return hint
+end
+
+---An error in one line, with what cures it; it is changed to say that.
+---@param err lvhd.Error
+---@param forced boolean? the verb has --force
+---@return string
+function say.error(err, forced)
+  local name = (err.path or ""):match("[^/]*$")
+  err.hint, err.where = cure(err, forced), nil
+  for _, words in ipairs(MESSAGES) do
+    err.message = err.message:gsub(words[1], words[2])
+  end
+  err.message = err.message:gsub("%.NAME(%.lvhd%-journal)", function(rest)
+    return name ~= "" and "." .. name .. rest or nil
+  end)
   return tostring(err)
 end
 

@@ -33,8 +33,10 @@ local sync = option("--sync", "how durable it is when it is done: full, data "
   choices = { "full", "data", "none" } })
 local parents = option("--parents", "a folder in which parents may be, beside "
   .. "the disk's own; may be given again", { value = "DIR", many = true })
-local force = option("--force", "even where other disks read from it, or its "
-  .. "parent has changed: RUINS such children", { flag = true })
+-- What each verb would refuse without it.
+local function force(text)
+  return option("--force", text, { flag = true })
+end
 local search = option("--children-in", "a folder to look in for other disks "
   .. "that read from it, beside its own; may be given again",
   { value = "DIR", many = true })
@@ -57,7 +59,10 @@ local new = with(long, names, long_paths, sync, dry_run,
   option("--mode", "the file's mode, as 0640", { value = "OCTAL" }),
   option("--block-size", "of dynamic disks, 2MiB or 512KiB",
     { value = "SIZE" }))
-local changing = with(long, force, sync, dry_run)
+local changing = with(long, sync, dry_run)
+local function in_place(force_text, ...)
+  return with(changing, force(force_text), ...)
+end
 
 ---The verbs, in the order of the help.
 verbs.list = {
@@ -79,7 +84,7 @@ verbs.list = {
         { value = "FILE" }),
       option("--children", "make so many, numbered from --first on",
         { value = "N" }),
-      option("--first", "the first number", { value = "N", default = "1" }),
+      option("--first", "the first number, if not 1", { value = "N" }),
       option("--keep", "an existing disk of that kind is as good: for reruns",
         { flag = true }),
       option("--allocate", "of fixed disks: sparse, reserve or zero",
@@ -180,9 +185,11 @@ verbs.list = {
     more = "A disk that others read from must not change: known children in "
       .. "its folder, and where --children-in says, stop it.",
     arguments = { argument("image", "the disk") },
-    options = with(changing, parents, search,
-      option("--offset", "where to begin, as 1MiB", { value = "SIZE",
-        default = "0" })),
+    options = in_place("even where other disks read from it, which RUINS "
+      .. "them; where a parent has another time than the recorded one; and "
+      .. "where an interrupted merge into it is given up by that",
+      parents, search, option("--offset", "where to begin, as 1MiB",
+        { value = "SIZE", default = "0" })),
     examples = {
       { "lvhd write disk.vhd < boot.img", "from the start" },
       { "lvhd write disk.vhd --offset 1MiB < partition.img", "from there on" },
@@ -229,16 +236,21 @@ verbs.list = {
   {
     name = "merge",
     text = "put a child's changes into its parent",
-    more = "The parent changes: other children of it are RUINED, unless they "
-      .. "are found and named with --child, or the merge is refused.",
+    more = "The parent changes. Where another child of it is found, which that "
+      .. "would RUIN, the merge is refused; --child does not name such a one, "
+      .. "but a disk that reads from the merged one.",
     arguments = { argument("child", "the disk to be merged") },
-    options = with(changing, parents, search,
+    options = in_place("even where other disks read from what changes, which "
+      .. "RUINS them; where a parent has another time than the recorded one; "
+      .. "and where another interrupted operation is given up by that",
+      parents, search,
       option("--into", "this layer of the chain instead of the next",
         { value = "FILE" }),
       option("--child", "a child of the merged disk, which gets the new "
         .. "parent; may be given again", { value = "FILE", many = true,
         target = "child_of" }),
-      option("--delete", "remove the child afterwards", { flag = true })),
+      option("--delete", "remove the child afterwards; a link to it stays",
+        { flag = true })),
     examples = {
       { "lvhd merge snapshot.vhd --delete", "into its parent, and away" },
       { "lvhd merge middle.vhd --child leaf.vhd",
@@ -249,7 +261,9 @@ verbs.list = {
     name = "compact",
     text = "give back the blocks that hold nothing",
     arguments = { argument("image", "the disk") },
-    options = with(changing, parents),
+    options = in_place("even where a parent has another time than the recorded "
+      .. "one, where the file's own time cannot be given back, and where an "
+      .. "interrupted operation is given up by that", parents),
     examples = {
       { "lvhd compact disk.vhd", "after the guest has zeroed its free space" },
       { "lvhd compact --dry-run disk.vhd", "what is it like now?" },
@@ -260,7 +274,9 @@ verbs.list = {
     text = "give a fixed or dynamic disk another size",
     arguments = { argument("image", "the disk"),
       argument("size", "as 80GiB; smaller only when nothing is cut off") },
-    options = with(changing, search),
+    options = in_place("even where other disks read from it, which RUINS "
+      .. "them; where the file's time cannot be given back; and where an "
+      .. "interrupted operation is given up by that", search),
     examples = {
       { "lvhd resize disk.vhd 80GiB", "grow it" },
       { "lvhd resize disk.vhd 80GiB --dry-run", "say what would be" },
@@ -271,7 +287,10 @@ verbs.list = {
     text = "tell a child where its parent is, or that its time has changed",
     arguments = { argument("child", "the disk"),
       argument("parent", "its parent") },
-    options = with(changing, parents),
+    options = in_place("even where the parent is another disk than the "
+      .. "recorded one: what the child does not hold itself then reads as "
+      .. "that disk; and where an interrupted operation is given up by that",
+      parents),
     examples = {
       { "lvhd relink web01.vhd /srv/golden/base.vhd", "the parent has moved" },
       { "lvhd relink web01.vhd copy.vhd --force",
@@ -282,7 +301,8 @@ verbs.list = {
     name = "repair",
     text = "mend what can be mended without guessing",
     arguments = { argument("image", "the disk") },
-    options = changing,
+    options = in_place("even where the file's time cannot be given back, and "
+      .. "where an interrupted operation is given up by that"),
     examples = {
       { "lvhd repair disk.vhd", "footer, geometry, padding" },
       { "lvhd repair --dry-run disk.vhd", "what check says" },
@@ -304,6 +324,16 @@ verbs.list = {
 verbs.by_name = {}
 for _, verb in ipairs(verbs.list) do
   verbs.by_name[verb.name] = verb
+end
+
+---Whether a verb has an option, as "--force".
+function verbs.has(name, word)
+  for _, row in ipairs(verbs.by_name[name].options) do
+    if (" " .. row.words .. " "):find(" " .. word .. " ", 1, true) then
+      return true
+    end
+  end
+  return false
 end
 
 return verbs

@@ -58,6 +58,7 @@ tests() {
   need pkg-config has pkg-config
   need g++ has g++
   need strace has strace
+  need bsdutils has script
   need util-linux has setarch
   need util-linux has unshare
   need mount has mount
