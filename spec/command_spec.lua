@@ -13,6 +13,7 @@ local parser = require "lvhd.command.parser"
 local say = require "lvhd.command.say"
 local support = require "spec.support"
 local test = require "lvhdtest"
+local people = require "lvhd.command.text"
 local verbs = require "lvhd.command.verbs"
 
 local q = support.q
@@ -184,6 +185,21 @@ describe("the verbs that ask:", function()
   it("chain tells of a parent that was changed afterwards", function()
     test.utime(golden, 1500000000)
     assert.matches("\nlayer 1: warning: PARENT_TIME: ", fine "chain c1.vhd")
+  end)
+
+  it("times are dates for people, and numbers for programs", function()
+    local date = "%d+%-%d%d%-%d%d %d%d:%d%d:%d%d UTC"
+    assert.matches("\nparent time +" .. date, fine "info c1.vhd")
+    test.utime(golden, 1500000000)
+    local words = "its time is not the recorded one: " .. date
+      .. " expected, 2017%-07%-14 02:40:00 UTC found"
+    assert.matches(words, fine "chain c1.vhd")
+    assert.matches(words, (fails(10, "write c1.vhd", "MODIFIED", "</dev/null")))
+    assert.matches('"actual":1500000000', fine "chain c1.vhd --json", 1, true)
+    fine("create f.vhd 64MiB", "SOURCE_DATE_EPOCH=4000000000")
+    assert.matches("a time lies in the future: .*2096%-10%-02 07:06:40 UTC",
+      fine "check f.vhd")
+    assert.equal("1152921504606846976", people.time(1 << 60))
   end)
 
   it("chain tells the cure in its own words", function()

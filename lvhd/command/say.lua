@@ -34,10 +34,22 @@ local function rows_of_parent(rows, info)
   end
   rows[#rows + 1] = { "parent", parent(info) }
   rows[#rows + 1] = { "parent id", info.parent.uuid }
+  rows[#rows + 1] = { "parent time", text.time(info.parent.timestamp) }
   for _, locator in ipairs(info.parent.locators) do
     rows[#rows + 1] = { "locator", locator.code .. " "
       .. plain(locator.path or "(not inside the file)") }
   end
+end
+
+-- Times as dates; numbers stay in JSON.
+local function dated(message)
+  local head, tail = message:match("^(.*) in seconds since 1970(.*)$")
+  if not head then
+    head, tail = message:match("^(.*) %(seconds since 1970%)(.*)$")
+  end
+  return head and head .. tail:gsub("(%-?%d+)( %l+)", function(number, word)
+    return text.time(math.tointeger(tonumber(number)) or number) .. word
+  end) or message
 end
 
 ---What is wrong, a line each.
@@ -47,7 +59,7 @@ function say.findings(findings)
   local lines = {}
   for _, f in ipairs(findings) do
     lines[#lines + 1] = ("%s: %s: %s"):format(f.severity, f.code,
-      plain(f.message))
+      plain(dated(f.message)))
   end
   return lines
 end
@@ -176,7 +188,11 @@ function say.error(err, forced)
   err.message = err.message:gsub("%.NAME(%.lvhd%-journal)", function(rest)
     return name ~= "" and "." .. name .. rest or nil
   end)
-  return tostring(err)
+  local message = err.message
+  err.message = dated(message)
+  local words = tostring(err)
+  err.message = message
+  return words
 end
 
 ---A short line about a disk: "dynamic, 40 GiB, file of 12 KiB: PATH".

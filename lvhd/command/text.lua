@@ -84,10 +84,12 @@ function text.columns(rows, right)
   return table.concat(lines, "\n")
 end
 
----"2026-01-31 12:00:00 UTC"
+---"2026-01-31 12:00:00 UTC"; the number where no calendar has it.
 ---@param seconds integer since 1970
+---@return string
 function text.time(seconds)
-  return os.date("!%Y-%m-%d %H:%M:%S UTC", seconds)
+  local ok, words = pcall(os.date, "!%Y-%m-%d %H:%M:%S UTC", seconds)
+  return ok and words or tostring(seconds)
 end
 
 return text
