@@ -7,6 +7,7 @@ local exits = require "lvhd.command.exits"
 local json = require "lvhd.command.json"
 local lvhd = require "lvhd"
 local parser = require "lvhd.command.parser"
+local plain = require "lvhd.command.text".plain
 local progress = require "lvhd.command.progress"
 local say = require "lvhd.command.say"
 local size = require "lvhd.size"
@@ -126,7 +127,24 @@ local function answers(cx, args)
     elseif not ok then
       error(result, 0)
     end
+    cx.warn(result)
     return result
+  end
+  -- What casts doubt on the content of a disk goes to standard error: of an info
+  -- that was made, and of a chain what its child cannot answer for.
+  function cx.warn(info, alone)
+    for _, finding in ipairs(info and info.findings or {}) do
+      if finding.severity ~= "note" and finding.code == (alone or finding.code)
+      then
+        cx.say(("%s: %s"):format(finding.path and plain(finding.path)
+          or "what was read", say.findings({ finding })[1]))
+      end
+    end
+  end
+  function cx.warn_of_chain(disk)
+    for _, info in ipairs(disk:chain()) do
+      cx.warn(info, "PARENT_TIME")
+    end
   end
   function cx.only_would(err)
     return args.dry_run and lvhd.is_error(err) and err.reason == "DRY_RUN"

@@ -69,7 +69,7 @@ local M = {}
 ---@field code string one vocabulary with err.reason
 ---@field severity "error"|"warning"|"note"
 ---@field message string
----@field path string
+---@field path? string absent: it is of the chain that a conversion has read
 ---@field offset? integer
 ---@field expected? integer
 ---@field actual? integer

@@ -202,6 +202,16 @@ describe("the verbs that ask:", function()
     assert.equal("1152921504606846976", people.time(1 << 60))
   end)
 
+  it("whatever reads a parent that was changed says so", function()
+    for i, words in ipairs { "flatten c1.vhd flat.vhd", "map c1.vhd",
+      "convert c1.vhd flat.raw --to raw", "read c1.vhd --length 512" } do
+      test.utime(golden, 1500000000)
+      local whose = i % 2 == 1 and "what was read" or dir .. "/c1.vhd"
+      local _, _, err = cmd(words)
+      assert.matches(whose .. ": warning: PARENT_TIME: ", err, 1, true)
+    end
+  end)
+
   it("chain tells the cure in its own words", function()
     local code, out = cmd "chain sub/c2.vhd"
     assert.equal(6, code)

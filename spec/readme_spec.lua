@@ -45,7 +45,7 @@ describe("a code block of the README", function()
     local name = ("(%s, line %d)"):format(block.kind, block.first)
     if not why and not elsewhere[block.source] then
       it(name .. " runs as it is printed"
-        .. (blocks.builds(block) and " #nosan" or ""), function()
+        .. (blocks.builds(block) and " #nosan #built" or ""), function()
         local runs = assert(blocks.run[block.kind], "of no kind that is run")
         local ok, output = runs(blocks.world(), block.source)
         assert.is_true(ok, output)

@@ -74,6 +74,11 @@ local leave = {
     "the end of the largest disk" },
   { "NTFS", "paths", "no UTF%-8" }, -- nor is any name there
   { "NTFS", "options", "'reserve' takes the space" },
+  -- and ntfs-3g does not say where holes are: terabytes of them are read
+  { "NTFS", "convert", "are not read", "2,040 GiB", "of any size" },
+  -- FUSE has neither unnamed files nor renameat2's flag
+  { "NTFS", "children_of_many", "made all the same: no",
+    "kill %-9 leaves only" },
   { "ext2", "convert", "is reserved before" },
   -- nor are there files of more than 16 GiB
   { "ext2", "convert", "2,040 GiB", "of any size", "sizes that no VHD has" },

@@ -445,7 +445,8 @@ enum lvhd_severity { LVHD_NOTE, LVHD_WARNING, LVHD_ERROR };
 struct lvhd_finding {
   int reason;               /* lvhd_reason_name() */
   enum lvhd_severity severity;
-  unsigned has;             /* LVHD_HAS_... */
+  unsigned has;             /* LVHD_HAS_...; LVHD_AT_PARENT: it is not of this
+                               file, but of the chain that a conversion read */
   uint64_t expected, actual, offset;
 };
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "check.h"
 #include "io/dry.h"
 
@@ -18,7 +19,7 @@ static struct lv_sys sys;
   do {                                                                       \
     errno = 0;                                                               \
     CHECK((call) == -1);                                                     \
-    CHECK(errno == ECANCELED);                                               \
+    CHECK(errno == LV_EDRY);                                                 \
   } while (0)
 
 static void refuses(int dir, int fd) {

@@ -144,6 +144,7 @@ static void try_one(const struct verb *v, unsigned k, int errnum) {
            complaints < TOLD_MAX)
     fprintf(stderr, "told:\n%s\nwanted:\n%s\n", told,
             roughly);
+  lvhd_error_clear(&err); /* what was to be refused was */
   loosely = false;
   lvhd_engine_free(engine, false);
   if ((v->flags & NO_TASK) != 0 && v->ask != ask_refused)

@@ -252,7 +252,7 @@ static const struct row found[] = {
   {"C:\\viagiven\\base.vhd", OUT_OF_DRIVE},
   {"C:\\pre\\x", OUT_OF_DRIVE},
   {"C:\\other", OUT_OF_DRIVE},
-  {"C:\\far\\y\\" LONG_255 "\\x", TOO_LONG "openat"},
+  {"C:\\d\\far\\y\\" LONG_255 "\\x", TOO_LONG "openat"},
   {"C:\\esc\\a.vhd", OUT_OF_DRIVE},
   {"C:\\esc", OUT_OF_DRIVE},
   {"C:\\up\\a.vhd", OUT_OF_DRIVE},
@@ -784,7 +784,7 @@ static void put_chain(char letter, int n) {
  * y from there to the others. */
 static void put_deep(void) {
   char name[] = LONG_255, text[PATH_MAX];
-  int dir = open(whole("~/c"), O_RDONLY | O_DIRECTORY);
+  int dir = open(whole("~/c/d"), O_RDONLY | O_DIRECTORY);
   int eighth = -1;
   name[0] = 'D';
   for (int i = 0; i < 15; i++) {
@@ -793,7 +793,7 @@ static void put_deep(void) {
     snprintf(text + n, sizeof text - n, "%s%s", n > 0 ? "/" : "", name);
     CHECK_INT(mkdirat(dir, name, 0777), 0);
     if (i == 7)
-      put_link(text, "~/c/far");
+      put_link(text, "~/c/d/far");
     next = openat(dir, name, O_RDONLY | O_DIRECTORY);
     close(dir);
     dir = next;

@@ -336,6 +336,7 @@ because "equivalent: before the first look there is no error to clear" [[
   io/drives.c: find: edge: i > 0
 ]]
 because "shadowed: the kernel opens no path of so many bytes" [[
+  io/drives.c: is_plain: clause: strlen(rest) < sizeof w->real
   io/drives.c: is_plain: edge: strlen(rest) < sizeof w->real
 ]]
 because "sooner: name by name, though one call would do" [[
@@ -469,7 +470,6 @@ because "equivalent: only a child's parent was ever looked at" [[
 ]]
 because "equivalent: no disk has the identifier of zeros" [[
   op/look.c: check_uuid: clause: c->type == LVHD_DIFFERENCING
-  op/look.c: check_uuid: clause: c->opts.has_uuid
 ]]
 because "equivalent: a time at the bound is no error" [[
   op/look.c: check_values: edge: opts->timestamp < LV_EPOCH #2
@@ -485,6 +485,7 @@ because "equivalent: what failed told of no relation" [[
 ]]
 because "equivalent: without drives no way is looked for in them" [[
   op/way.c: lv_way_find: clause: lv_drives_count(env) > 0
+  op/way.c: lv_way_find: edge: lv_drives_count(env) > 0
 ]]
 because "shadowed: end_slots abandons whatever is open by then, and the other way round" [[
   op/batch.c: slot_failed: skip: lv_newfile_abandon(&slot->file)

@@ -226,7 +226,7 @@ static const struct errno_row {
   {EMFILE,       ANY,   LVHD_VM_E_OUT_OF_RESOURCE, LV_R_NONE},
   {ENFILE,       ANY,   LVHD_VM_E_OUT_OF_RESOURCE, LV_R_NONE},
   {ENOMEM,       ANY,   LVHD_E_OUTOFMEMORY,        LV_R_NONE},
-  {ECANCELED,    ANY,   LVHD_E_ABORT,              LV_R_DRY_RUN}, /* io/dry.c */
+  {LV_EDRY,      ANY,   LVHD_E_ABORT,              LV_R_DRY_RUN},
 };
 
 enum lv_reason lv_refuse(struct lvhd_finding *bad, enum lv_reason reason,
@@ -259,7 +259,7 @@ int lv_fail_errno(struct lvhd_error *err, enum lv_step step, int errnum,
     }
   }
   lv_fail(err, code, reason);
-  if (err != NULL) {
+  if (err != NULL && errnum != LV_EDRY) {
     err->errnum = errnum;
     err->syscall = syscall;
   }

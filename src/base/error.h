@@ -43,6 +43,10 @@ enum lv_step {
   LV_STEP_OTHER
 };
 
+/* The errno of a table of system calls that changes nothing (io/dry.c); a number
+ * that no kernel gives. */
+#define LV_EDRY 4096
+
 /* A system call failed with errnum: the code comes from the one table.
  * syscall is a static string.  Returns the code. */
 int lv_fail_errno(struct lvhd_error *err, enum lv_step step, int errnum,

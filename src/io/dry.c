@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/error.h"
+
 #define SYS const struct lv_sys *sys
 
 static int refuse(void) {
-  errno = ECANCELED;
+  errno = LV_EDRY;
   return -1;
 }
 

@@ -10,7 +10,7 @@
 #include "io/sys.h"
 
 /* Fills *sys with the real calls, but that each one that makes, changes,
- * names or removes something fails: with ECANCELED (the reason DRY_RUN), or,
+ * names or removes something fails: with LV_EDRY (the reason DRY_RUN), or,
  * where a file would be made in a folder that may not be written, as that
  * would.  Unnamed files are made, and stay empty. */
 void lv_sys_dry(struct lv_sys *sys);

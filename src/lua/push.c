@@ -203,7 +203,7 @@ static void set_sentence(lua_State *L, const struct lvhd_finding *finding) {
   char text[1024];
   struct lvhd_error err = LVHD_ERROR_INIT;
   err.reason = finding->reason;
-  err.has = finding->has;
+  err.has = finding->has & ~(unsigned)LVHD_AT_PARENT;
   err.expected = finding->expected;
   err.actual = finding->actual;
   err.offset = finding->offset;
@@ -220,7 +220,8 @@ static void push_findings(lua_State *L, const struct lvhd_info *info) {
     set_string(L, "code", lvhd_reason_name(finding->reason));
     set_string(L, "severity", severities[finding->severity]);
     set_sentence(L, finding);
-    set_string(L, "path", info->path);
+    if ((finding->has & LVHD_AT_PARENT) == 0)
+      set_string(L, "path", info->path);
     set_numbers(L, finding->has, finding->expected, finding->actual,
                 finding->offset);
     lua_rawseti(L, -2, (lua_Integer)i + 1);

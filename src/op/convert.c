@@ -190,8 +190,10 @@ static int note_times(struct convert *v, const struct lv_source *source,
   int code = 0;
   for (size_t i = 0; chain && i + 1 < chain->count && list.count == 0; i++)
     lv_parent_time(&chain->images[i + 1], &chain->images[i], &list);
-  if (list.count > 0)
+  if (list.count > 0) {
     v->create.noted = list.items[0];
+    v->create.noted.has |= LVHD_AT_PARENT; /* not of the new disk */
+  }
   if (list.no_memory)
     code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   lv_findings_free(&list);
