@@ -582,3 +582,22 @@ describe("a file that is made shorter while it is opened", function()
     assert.equal(base, err.path)
   end)
 end)
+
+-- ---- a source that is changed before it is locked ----------------------------------
+
+describe("the source of a conversion that is changed before its lock", function()
+  it("is looked at again", function()
+    local system = test.system()
+    local what = with_engine(function(engine)
+      system:hold{ call = "setlk" }
+      local task = engine:convert(base, dir .. "/new.vhd",
+        { sync = "none", preflight = false })
+      assert.is_true(system:await(1), tostring(task:error()))
+      lvhd.resize(base, SIZE + MiB, { force = true }):wait()
+      system:drop()
+      return task:wait()
+    end, system)
+    assert.equal(SIZE + MiB, what.size)
+    assert.is_true(content(base) == content(dir .. "/new.vhd"))
+  end)
+end)

@@ -45,7 +45,7 @@ static int lock_all(const struct lv_source *s, struct lvhd_error *err) {
   return 0;
 }
 
-static int open_disk(struct lv_source *s, const char *path,
+static int open_once(struct lv_source *s, const char *path,
                      const struct lvhd_open_options *opts,
                      struct lvhd_error *err) {
   struct lv_chain chain = {0};
@@ -61,8 +61,37 @@ static int open_disk(struct lv_source *s, const char *path,
     s->size = lv_disk_bytes(s->disk);
     code = lock_all(s, err);
   }
+  if (code == 0)
+    code = lv_source_same(s, err);
+  if (code != 0) {
+    lv_disk_free(s->disk);
+    s->disk = NULL;
+  }
   if (code != 0 && err && err->path == NULL)
     lv_error_path(err, path);
+  return code;
+}
+
+/* What was changed between the look and the lock is looked at again. */
+#define OPENINGS 3
+
+static int open_disk(struct lv_source *s, const char *path,
+                     const struct lvhd_open_options *opts,
+                     struct lvhd_error *err) {
+  struct lvhd_error why = LVHD_ERROR_INIT;
+  int code = 0;
+  for (int i = 0; i < OPENINGS; i++) {
+    lvhd_error_clear(&why);
+    code = open_once(s, path, opts, &why);
+    if (code == 0 || why.reason != LV_R_SOURCE_CHANGED)
+      break;
+  }
+  if (code != 0 && err) {
+    lvhd_error_clear(err);
+    *err = why;
+  } else {
+    lvhd_error_clear(&why);
+  }
   return code;
 }
 
