@@ -601,3 +601,23 @@ describe("the source of a conversion that is changed before its lock", function(
     assert.is_true(content(base) == content(dir .. "/new.vhd"))
   end)
 end)
+
+-- ---- relink in the midst of a merge -------------------------------------------------
+
+describe("an interrupted merge whose child is relinked", function()
+  it("is not taken for complete", function()
+    local before, system = content(child), test.system()
+    with_engine(function(engine)
+      system:fail{ call = "pwritev", at = base, nth = 2, errno = "EIO",
+        times = 0 }
+      expect.fails("DISP_E_EXCEPTION", nil, engine.merge, engine, child)
+    end, system)
+    assert.is_not_nil(test.stat(note))
+    assert.is_true(content(child) == before)
+    assert(test.utime(base, MTIME + 100)) -- as a slow merge leaves it
+    lvhd.relink(child, base, { force = true }):wait()
+    assert.is_true(content(child) == before)
+    lvhd.merge(child, { delete = true }):wait()
+    assert.is_true(content(base) == before)
+  end)
+end)
