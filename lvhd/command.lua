@@ -277,8 +277,8 @@ local SHOWN <const> = 5
 -- Of create_children: what failed, a line each. What Ctrl-C has left out
 -- has not failed.
 local function say_items(args, err)
-  local items, made, exit = json.list {}, 0, exits.of(err.first.name,
-    err.first.reason)
+  local items, made, kept = json.list {}, 0, 0
+  local exit = exits.of(err.first.name, err.first.reason)
   local refused, there = {}, false
   for i, item in ipairs(err.items) do
     local failed = lvhd.is_error(item)
@@ -287,6 +287,7 @@ local function say_items(args, err)
     items[i] = would and { would = "create", path = item.path }
       or failed and { error = say.fields(item) } or item
     made = made + ((not failed or would) and 1 or 0)
+    kept = kept + (not failed and item.created == false and 1 or 0)
     if failed and not would and item.name == "E_ABORT" then
       exit = exits.INTERRUPTED
     elseif failed and not would then
@@ -306,9 +307,10 @@ local function say_items(args, err)
       dry_run = args.dry_run or nil, error = say.fields(err.first),
       items = items }, "\n")
   end
-  io.stderr:write(("lvhd: %s %d of %d%s%s\n"):format(exit
-    == exits.INTERRUPTED and "interrupted:" or args.dry_run and "would make"
-    or "made", made, #items, exit == exits.INTERRUPTED and " are there" or "",
+  local cut = exit == exits.INTERRUPTED
+  io.stderr:write(("lvhd: %s %d of %d%s%s\n"):format(cut and "interrupted:"
+    or args.dry_run and "would make" or "made", cut and made or made - kept,
+    #items, cut and " are there" or "",
     there and not args.keep and " (--keep takes what is there)" or ""))
   return exit
 end

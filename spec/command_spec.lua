@@ -212,6 +212,14 @@ describe("the verbs that ask:", function()
     end
   end)
 
+  it("what was there already is not counted as made, where others fail",
+    function()
+      fine "create k%d.vhd --parent golden.vhd --children 3"
+      support.write(dir .. "/k2.vhd", "text")
+      local _, _, err = cmd "create k%d.vhd --parent golden.vhd --children 3 --keep"
+      assert.matches("lvhd: made 0 of 3\n", err, 1, true)
+    end)
+
   it("chain tells the cure in its own words", function()
     local code, out = cmd "chain sub/c2.vhd"
     assert.equal(6, code)

@@ -151,8 +151,7 @@ function say.fields(err)
 end
 
 local CURE_OF <const> = {
-  PARENT_MISSING = "where is it now? lvhd relink CHILD PARENT, or --parents "
-    .. "DIR",
+  PARENT_MISSING = "where is it now? lvhd relink CHILD PARENT",
   PARENT_ID = "where is the right one? lvhd relink CHILD PARENT; with --force "
     .. "any disk of that size",
   NO_SUCH_DRIVE = "--drive NAME=DIR does, as C=/srv/vms",
