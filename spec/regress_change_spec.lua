@@ -52,9 +52,9 @@ local function with_engine(fn, system)
   return table.unpack(result, 2, result.n)
 end
 
-local function content(path)
+local function content(path, parents)
   return with_engine(function(engine)
-    local disk <close> = engine:open(path)
+    local disk <close> = engine:open(path, { parents = parents })
     return disk:read(0, disk:size())
   end)
 end
@@ -602,22 +602,64 @@ describe("the source of a conversion that is changed before its lock", function(
   end)
 end)
 
--- ---- relink in the midst of a merge -------------------------------------------------
+-- ---- what comes between a merge and its end ------------------------------------------
 
-describe("an interrupted merge whose child is relinked", function()
-  it("is not taken for complete", function()
-    local before, system = content(child), test.system()
+-- Its times cannot tell whether a merge that broke had copied all.
+describe("an interrupted merge", function()
+  local before
+
+  ---A merge that breaks in the nth call of its kind.
+  local function break_merge(call, at, nth)
+    local system = test.system()
     with_engine(function(engine)
-      system:fail{ call = "pwritev", at = base, nth = 2, errno = "EIO",
-        times = 0 }
-      expect.fails("DISP_E_EXCEPTION", nil, engine.merge, engine, child)
+      system:fail{ call = call, at = at, nth = nth, errno = "EIO", times = 0 }
+      expect.fails("DISP_E_EXCEPTION", nil, engine.merge, engine, child,
+        { delete = true })
     end, system)
     assert.is_not_nil(test.stat(note))
+  end
+
+  local function break_copying()
+    before = content(child)
+    break_merge("pwritev", base, 2)
     assert.is_true(content(child) == before)
     assert(test.utime(base, MTIME + 100)) -- as a slow merge leaves it
-    lvhd.relink(child, base, { force = true }):wait()
-    assert.is_true(content(child) == before)
-    lvhd.merge(child, { delete = true }):wait()
+  end
+
+  local function finish()
+    local from = { dir }
+    assert.is_true(content(child, from) == before)
+    lvhd.merge(child, { delete = true, parents = from }):wait()
     assert.is_true(content(base) == before)
+    assert.is_nil(test.stat(child))
+    assert.is_nil(test.stat(note))
+  end
+
+  it("whose child is relinked goes on", function()
+    break_copying()
+    lvhd.relink(child, base, { force = true }):wait()
+    finish()
   end)
+
+  it("whose child is relinked to the parent away from its note goes on",
+    function()
+      break_copying()
+      local away = dir .. "/away/base.vhd"
+      assert(test.mkdir(dir .. "/away"))
+      assert(os.rename(base, away))
+      lvhd.relink(child, away):wait()
+      assert(os.rename(away, base))
+      finish()
+    end)
+
+  it("that had copied all, and whose child is written since, goes on",
+    function()
+      before = content(child)
+      break_merge("unlinkat", dir, 2) -- the child's own note goes first
+      local open <close> = lvhd.open(child, { write = true })
+      open:write(0, ("new!"):rep(2048))
+      open:close()
+      before = ("new!"):rep(2048) .. before:sub(8193)
+      finish()
+    end)
 end)

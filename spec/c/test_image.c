@@ -308,6 +308,8 @@ static void test_longer(void) {
 static void test_merge(void) {
   uint8_t child[16], other[16];
   struct faulty f;
+  const uint32_t before = lv_timestamp(1234567890);
+  const uint32_t since = lv_timestamp(MEM_MTIME);
   struct opened o;
   begin(&f, 1);
   put_note(&f, &(struct draft){.uuid = 1, .other = 7, .length = 512,
@@ -319,13 +321,15 @@ static void test_merge(void) {
   CHECK_INT(o.code, 0);
   CHECK(o.image.journal == LV_JOURNAL_GOOD);
   CHECK_INT(o.image.file.st.st_size, length_of(&f));
-  CHECK_INT(lv_image_time(&o.image, child), 1234567890);
-  CHECK_INT(lv_image_time(&o.image, other), MEM_MTIME);
+  CHECK_INT(lv_image_time(&o.image, child, 0), before);
+  CHECK_INT(lv_image_time(&o.image, child, before), before);
+  CHECK_INT(lv_image_time(&o.image, child, since), since);
+  CHECK_INT(lv_image_time(&o.image, other, before), since);
   o.image.note.verb = LV_JOURNAL_RESIZE;
-  CHECK_INT(lv_image_time(&o.image, other), 1234567890);
+  CHECK_INT(lv_image_time(&o.image, other, since), before);
   o.image.note.verb = LV_JOURNAL_MERGE;
   o.image.journal = LV_JOURNAL_FOREIGN;
-  CHECK_INT(lv_image_time(&o.image, other), 1234567890);
+  CHECK_INT(lv_image_time(&o.image, other, since), before);
   shut(&o, &f);
   faulty_end(&f);
 }

@@ -3,7 +3,8 @@
 -- run.lua [unit-test ...] -- command ...: runs the unit tests written in C,
 -- and busted (the command) beside them, and ends with one line that sums both:
 -- "N passed, N failed", and ", N skipped" if any.  Exits 1 when a test
--- failed, when a program died without saying so, or when nothing ran.
+-- failed, when a program died without saying so, or when nothing ran.  What
+-- failed is told where it happened, and once more in front of the last line.
 -- LVHD_UNDER is what the unit tests are run under: "valgrind -q".
 -- Knows what the programs print, not what they test.
 
@@ -24,10 +25,13 @@ under = under and under .. " " or ""
 
 local passed, failed, skipped = 0, 0, 0
 local healthy = true
+local told = {} -- what failed
 
 local function complain(...)
   healthy = false
-  io.stdout:write("FAILED: ", string.format(...), "\n")
+  local line = ("FAILED: %s\n"):format(string.format(...))
+  told[#told + 1] = line
+  io.stdout:write(line)
 end
 
 ---Reads "12 passed, 0 failed, 1 skipped".
@@ -52,7 +56,10 @@ local function unit(program)
     complain("%s says all is well, but ended with %s %d", program, how, code)
     f = 1
   end
-  if not ok or f > 0 then io.stdout:write(output) end
+  if not ok or f > 0 then
+    told[#told + 1] = ("%s:\n%s"):format(program, output:sub(-2000))
+    io.stdout:write(output)
+  end
   io.stdout:write(("%-40s %d passed, %d failed\n"):format(
     program:gsub("'", ""), p, f))
   passed, failed, skipped = passed + p, failed + f, skipped + s
@@ -156,12 +163,24 @@ local function start_specs()
   return running
 end
 
+-- The lines of failures, as report.lua writes them, to an empty one.
+local function keep_failures()
+  local under_way = false
+  return function(line)
+    under_way = line ~= "\n" and
+      (under_way or line:find("^FAILED ") or line:find("^ERROR ")) and true
+    if under_way then told[#told + 1] = line end
+  end
+end
+
 local function finish_specs(running)
   local ran = 0
   for _, lane in ipairs(running) do
+    local keep = keep_failures()
     for line in lane.pipe:lines("L") do
       io.stdout:write(line)
       io.stdout:flush()
+      keep(line)
     end
     lane.pipe:close()
     os.remove(lane.base)
@@ -183,6 +202,9 @@ end
 finish_specs(running)
 if passed + failed == 0 then complain("nothing ran") end
 
+if #told > 0 then
+  io.stdout:write("\nWhat failed:\n", table.concat(told), "\n")
+end
 io.stdout:write(("%d passed, %d failed%s\n"):format(passed, failed,
   skipped > 0 and (", %d skipped"):format(skipped) or ""))
 os.exit(healthy and failed == 0)

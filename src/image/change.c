@@ -277,8 +277,7 @@ int lv_change_unmodified(const struct lv_chain *chain, size_t first,
     bool same = false;
     /* the child of a merge may be any of those above */
     for (size_t k = 0; k <= i && !same; k++) {
-      now = lv_timestamp(
-        lv_image_time(parent, chain->images[i - k].footer.uuid));
+      now = lv_image_time(parent, chain->images[i - k].footer.uuid, then);
       same = now == then;
     }
     if (same)

@@ -255,12 +255,15 @@ void lv_image_close(struct lv_image *image, const struct lv_env *env) {
   image->path = NULL;
 }
 
-int64_t lv_image_time(const struct lv_image *image, const uint8_t child[16]) {
+uint32_t lv_image_time(const struct lv_image *image, const uint8_t child[16],
+                       uint32_t recorded) {
+  uint32_t before = lv_timestamp(image->file.st.st_mtim.tv_sec);
+  uint32_t since = lv_timestamp(image->changed);
   bool merge = image->journal == LV_JOURNAL_GOOD &&
                image->note.verb == LV_JOURNAL_MERGE;
   if (merge && memcmp(image->note.other, child, 16) != 0)
-    return image->changed;
-  return image->file.st.st_mtim.tv_sec;
+    return since;
+  return merge && recorded == since ? since : before;
 }
 
 bool lv_image_holds(const struct lv_image *image, uint32_t entry) {

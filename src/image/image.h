@@ -45,9 +45,11 @@ int lv_image_adopt(struct lv_image *image, struct lv_env *env,
 /* Accepts a closed image. */
 void lv_image_close(struct lv_image *image, const struct lv_env *env);
 
-/* The time that a disk may count on that hangs on the image: a merge that was
- * interrupted changed it for all but the child (identifier) that it merges. */
-int64_t lv_image_time(const struct lv_image *image, const uint8_t child[16]);
+/* The time, as headers record it, that a disk (identifier) on the image may
+ * count on: a merge that was interrupted changed it for all but the child that
+ * it merges.  That one may have recorded the time before or the one since. */
+uint32_t lv_image_time(const struct lv_image *image, const uint8_t child[16],
+                       uint32_t recorded);
 
 static inline bool lv_image_has_table(const struct lv_image *image) {
   return image->footer.type != LVHD_FIXED;

@@ -461,8 +461,8 @@ int lv_parent_open(struct lv_image *parent, const struct lv_image *child,
 
 void lv_parent_time(const struct lv_image *parent,
                     const struct lv_image *child, struct lv_findings *list) {
-  uint32_t now = lv_timestamp(lv_image_time(parent, child->footer.uuid));
   uint32_t then = child->header.parent_timestamp;
+  uint32_t now = lv_image_time(parent, child->footer.uuid, then);
   if (now != then)
     lv_finding(list, LVHD_WARNING, LV_R_PARENT_TIME,
                LVHD_HAS_EXPECTED | LVHD_HAS_ACTUAL,

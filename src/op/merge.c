@@ -15,8 +15,9 @@
  *   3 the target's time is durable; it is the final one, and another one than
  *     the note tells
  *   4 it is recorded in the layer above the target
- *       a re-run sees by it that all data is there, and durable; it writes
- *       nothing into the target, nor does it mind other children of it
+ *       a re-run that sees it, and finds all data in the target, writes
+ *       nothing into that, nor does it mind other children of it.  The time
+ *       alone does not do: the child may have been relinked or written since
  *   5 the files of children= are hung on the target
  *       one that hangs there already is taken for one of the child's if the
  *       target holds all of the child's data
@@ -65,7 +66,8 @@ struct work {
   struct lv_job *job;
   struct lv_chain chain; /* the child first */
   size_t target;         /* its place in the chain */
-  bool complete;         /* a run that broke came as far as step 4 */
+  bool complete;         /* a run that broke came as far as step 4, and what
+                            it has done still counts */
   struct kid *kids;
   size_t kid_count;
   struct lv_disk *upper; /* the layers above the target */
@@ -242,7 +244,7 @@ static int take_layers(struct work *w, struct lvhd_error *err) {
 
 /* A note of this merge tells the time that the target had before it; the
  * layer above the target records the one that it has now. */
-static bool is_complete(struct work *w) {
+static bool is_recorded(struct work *w) {
   const struct lv_image *target = target_of(w);
   uint32_t recorded = w->chain.images[w->target - 1].header.parent_timestamp;
   return target->journal == LV_JOURNAL_GOOD &&
@@ -251,12 +253,31 @@ static bool is_complete(struct work *w) {
 }
 
 static int check_times(struct work *w, struct lvhd_error *err) {
-  size_t last = w->target - 1;
-  w->complete = is_complete(w);
-  if (w->opts->force || (w->complete && last == 0))
-    return 0;
-  return lv_change_unmodified(&w->chain, 0, w->complete ? last - 1 : last,
-                              err);
+  return w->opts->force
+           ? 0
+           : lv_change_unmodified(&w->chain, 0, w->target - 1, err);
+}
+
+/* ---- what a run that broke has done ------------------------------------ */
+
+/* Whether the target has all that the layers above it hold. */
+static int compare(struct work *w, bool *same, struct lvhd_error *err) {
+  struct lv_fold fold = {.env = w->env, .upper = w->upper,
+                         .target = target_of(w), .job = w->job};
+  struct lv_disk *lower = NULL;
+  int code = lv_disk_part(&lower, w->env, &w->chain, w->target,
+                          w->chain.count - w->target, err);
+  if (code == 0)
+    code = lv_fold_same(&fold, lower, same, err);
+  lv_disk_free(lower);
+  return code;
+}
+
+static int find_complete(struct work *w, struct lvhd_error *err) {
+  int code = lv_disk_part(&w->upper, w->env, &w->chain, 0, w->target, err);
+  if (code == 0 && is_recorded(w))
+    code = compare(w, &w->complete, err);
+  return at_layer(w, w->target, code, err);
 }
 
 /* ---- children to be reattached --------------------------------------- */
@@ -355,21 +376,15 @@ static int take_kids(struct work *w, struct lvhd_error *err) {
 
 /* A file of children= hangs on the target: left so by a run that broke if all
  * data is there by then, else a sibling of the child that would be ruined. */
-static int check_done(struct work *w, struct lv_fold *fold,
-                      struct lvhd_error *err) {
-  struct lv_disk *lower = NULL;
+static int check_done(struct work *w, struct lvhd_error *err) {
   bool same = false;
   size_t i = 0;
   int code = 0;
   while (i < w->kid_count && !w->kids[i].done)
     i++;
-  if (i == w->kid_count)
+  if (i == w->kid_count || w->complete)
     return 0;
-  code = lv_disk_part(&lower, w->env, &w->chain, w->target,
-                      w->chain.count - w->target, err);
-  if (code == 0)
-    code = lv_fold_same(fold, lower, &same, err);
-  lv_disk_free(lower);
+  code = compare(w, &same, err);
   if (code == 0 && !same)
     code = at_kid(fail_no_child(w, &w->kids[i].image, err),
                   w->kids[i].image.path, child_of(w), err);
@@ -461,6 +476,8 @@ static int look(struct work *w, struct lvhd_error *err) {
   if (code == 0)
     code = check_times(w, err);
   if (code == 0)
+    code = find_complete(w, err);
+  if (code == 0)
     code = take_kids(w, err);
   return code == 0 ? check_others(w, err) : code;
 }
@@ -481,12 +498,9 @@ static int copy_all(struct work *w, struct lv_fold *fold,
 }
 
 static int copy(struct work *w, struct lvhd_error *err) {
-  struct lv_fold fold = {.env = w->env, .target = target_of(w),
-                         .job = w->job};
-  int code = lv_disk_part(&w->upper, w->env, &w->chain, 0, w->target, err);
-  fold.upper = w->upper;
-  if (code == 0)
-    code = check_done(w, &fold, err);
+  struct lv_fold fold = {.env = w->env, .upper = w->upper,
+                         .target = target_of(w), .job = w->job};
+  int code = check_done(w, err);
   if (code == 0)
     code = try_times(w, err);
   if (code != 0)

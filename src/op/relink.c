@@ -160,15 +160,6 @@ static int open_child(struct lv_image *child, const struct relink *r,
   return code;
 }
 
-/* An interrupted merge of this very child goes on: it is complete when the child
- * records the time that the parent has since. */
-static bool awaits(const struct lv_image *parent,
-                   const struct lv_image *child) {
-  return parent->journal == LV_JOURNAL_GOOD &&
-         parent->note.verb == LV_JOURNAL_MERGE &&
-         memcmp(parent->note.other, child->footer.uuid, 16) == 0;
-}
-
 /* The parent's time, now that nobody writes it any more. */
 static int put(struct relink *r, struct lv_relink *how,
                struct lv_image *child, const struct lv_image *parent,
@@ -179,8 +170,6 @@ static int put(struct relink *r, struct lv_relink *how,
     return fail_parent(err,
                        lv_fail_errno(err, LV_STEP_FILE, errno, "fstat"),
                        child, parent->path);
-  if (awaits(parent, child))
-    st.st_mtim = parent->file.st.st_mtim; /* of before, as the note tells */
   return lv_relink_image(how, child, parent, st.st_mtim.tv_sec, err);
 }
 
