@@ -240,10 +240,10 @@ describe("timestamp", function()
   end)
 
   it("is now when absent", function()
-    local before = os.time()
+    local before = os.time() -- of a clock that lags by a tick of the kernel
     local info = verbs.create_dynamic{}:wait()
     assert.is_true(info.timestamp >= before
-      and info.timestamp <= os.time())
+      and info.timestamp <= os.time() + 1)
   end)
 
   it("is the clock of the engine", function()

@@ -479,9 +479,7 @@ int lvhd_read_info(lvhd_engine *engine, const char *path, lvhd_infos **out,
 int lvhd_read_chain(lvhd_engine *engine, const char *path,
                     const struct lvhd_open_options *opts, lvhd_infos **out,
                     struct lvhd_error *err) {
-  struct lv_chain chain = {0};
   struct lvhd_open_options r;
-  struct lvhd_error broken = LVHD_ERROR_INIT;
   int code = lv_pool_check(&engine->pool, err);
   *out = NULL;
   if (code == 0 && path == NULL)
@@ -489,15 +487,7 @@ int lvhd_read_chain(lvhd_engine *engine, const char *path,
   if (code == 0)
     code = lv_resolve_open(engine, opts, &r, err);
   if (code == 0)
-    code = lv_chain_open(&chain, &engine->env, path, r.parents,
-                         r.parent_count, r.max_depth, &broken, err);
-  if (code == 0) {
-    broken.op = "chain";
-    code = lv_chain_infos(out, &chain, &engine->env, &broken, true, NULL,
-                          NULL, err);
-  }
-  lv_chain_close(&chain, &engine->env);
-  lvhd_error_clear(&broken);
+    code = lv_chain_look(out, &engine->env, path, &r, err);
   return lv_finish(err, code, "chain", path);
 }
 

@@ -50,13 +50,7 @@ static int open_locked(struct lv_chain *chain, lvhd_engine *engine,
     if (why.reason != LV_R_SOURCE_CHANGED)
       break;
   }
-  if (err) {
-    lvhd_error_clear(err);
-    *err = why;
-  } else {
-    lvhd_error_clear(&why);
-  }
-  return code;
+  return lv_error_give(err, &why);
 }
 
 static int open_disk(lvhd_disk *disk, lvhd_engine *engine,

@@ -115,6 +115,17 @@ void lvhd_error_clear(struct lvhd_error *err) {
   *err = (struct lvhd_error)LVHD_ERROR_INIT;
 }
 
+int lv_error_give(struct lvhd_error *err, struct lvhd_error *why) {
+  int code = why->code;
+  if (code != 0 && err) {
+    lvhd_error_clear(err);
+    *err = *why;
+    *why = (struct lvhd_error)LVHD_ERROR_INIT;
+  }
+  lvhd_error_clear(why);
+  return code;
+}
+
 int lv_fail(struct lvhd_error *err, enum lvhd_code code,
             enum lv_reason reason) {
   if (err != NULL) {

@@ -52,6 +52,10 @@ enum lv_step {
 int lv_fail_errno(struct lvhd_error *err, enum lv_step step, int errnum,
                   const char *syscall);
 
+/* Hands *why on to err (may be NULL): its code.  Where that is 0, err stays as
+ * it is; *why is LVHD_ERROR_INIT afterwards. */
+int lv_error_give(struct lvhd_error *err, struct lvhd_error *why);
+
 /* Records which file is at fault (copied; replaces).  Keeps the code. */
 void lv_error_path(struct lvhd_error *err, const char *path);
 void lv_error_parent(struct lvhd_error *err, const char *parent);

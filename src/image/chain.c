@@ -273,3 +273,51 @@ int lv_chain_infos(struct lvhd_infos **out, const struct lv_chain *chain,
   *out = infos;
   return 0;
 }
+
+/* ---- looking --------------------------------------------------------- */
+
+int lv_chain_moved(const struct lv_chain *chain, const struct lv_env *env,
+                   bool *moved, struct lvhd_error *err) {
+  int code = 0;
+  *moved = false;
+  for (size_t i = 0; code == 0 && !*moved && i < chain->count; i++)
+    code = lv_image_moved(&chain->images[i], env, moved, err);
+  return code;
+}
+
+static int look(struct lvhd_infos **out, struct lv_env *env,
+                const char *path, const struct lvhd_open_options *opts,
+                bool *torn, struct lvhd_error *err) {
+  struct lv_chain chain = {0};
+  struct lvhd_error broken = LVHD_ERROR_INIT;
+  int code = lv_chain_open(&chain, env, path, opts->parents,
+                           opts->parent_count, opts->max_depth, &broken, err);
+  if (code == 0) {
+    broken.op = "chain";
+    code = lv_chain_infos(out, &chain, env, &broken, true, NULL, NULL, err);
+  }
+  if (code == 0 && lv_infos_wrong(*out))
+    code = lv_chain_moved(&chain, env, torn, err);
+  lv_chain_close(&chain, env);
+  lvhd_error_clear(&broken);
+  return code;
+}
+
+int lv_chain_look(struct lvhd_infos **out, struct lv_env *env,
+                  const char *path, const struct lvhd_open_options *opts,
+                  struct lvhd_error *err) {
+  bool torn = true;
+  int code = 0;
+  *out = NULL;
+  for (int i = 0; code == 0 && torn && i < LV_IMAGE_LOOKS; i++) {
+    lv_infos_free(*out);
+    *out = NULL;
+    torn = false;
+    code = look(out, env, path, opts, &torn, err);
+  }
+  if (code != 0) {
+    lv_infos_free(*out);
+    *out = NULL;
+  }
+  return code;
+}

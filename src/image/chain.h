@@ -36,4 +36,14 @@ int lv_chain_infos(struct lvhd_infos **out, const struct lv_chain *chain,
                    struct lv_env *env, struct lvhd_error *broken, bool strict,
                    lv_stop_fn stop, void *stop_arg, struct lvhd_error *err);
 
+/* Whether one of the files has been changed since it was looked at. */
+int lv_chain_moved(const struct lv_chain *chain, const struct lv_env *env,
+                   bool *moved, struct lvhd_error *err);
+
+/* The infos of the chain behind `path`: nothing stays open.  What is wrong with
+ * files that were changed meanwhile is looked at again. */
+int lv_chain_look(struct lvhd_infos **out, struct lv_env *env,
+                  const char *path, const struct lvhd_open_options *opts,
+                  struct lvhd_error *err);
+
 #endif

@@ -197,6 +197,47 @@ int lv_facts_new(struct lv_facts **out, const struct lv_image *image,
   return 0;
 }
 
+bool lv_facts_wrong(const struct lv_facts *facts) {
+  for (size_t i = 0; i < facts->findings.count; i++)
+    if (facts->findings.items[i].severity == LVHD_ERROR)
+      return true;
+  return facts->has_error;
+}
+
+/* One look.  *torn: another one may find nothing wrong. */
+static int look(struct lv_facts **out, struct lv_image *image,
+                struct lv_env *env, lv_stop_fn stop, void *stop_arg,
+                bool *torn, struct lvhd_error *err) {
+  int code = lv_facts_new(out, image, env, stop, stop_arg, err);
+  *torn = code != 0 && err->reason == LV_R_FILE_CUT;
+  if (code != 0 || !lv_facts_wrong(*out))
+    return code;
+  code = lv_image_moved(image, env, torn, err);
+  if (code != 0) {
+    lv_facts_free(*out);
+    *out = NULL;
+  }
+  return code;
+}
+
+int lv_facts_look(struct lv_facts **out, struct lv_image *image,
+                  struct lv_env *env, lv_stop_fn stop, void *stop_arg,
+                  struct lvhd_error *err) {
+  struct lvhd_error why = LVHD_ERROR_INIT;
+  bool torn = false;
+  int code = look(out, image, env, stop, stop_arg, &torn, &why);
+  for (int looks = 1; torn && looks < LV_IMAGE_LOOKS; looks++) {
+    lv_facts_free(*out);
+    *out = NULL;
+    lvhd_error_clear(&why);
+    torn = false;
+    code = lv_image_anew(image, env, &why);
+    if (code == 0)
+      code = look(out, image, env, stop, stop_arg, &torn, &why);
+  }
+  return lv_error_give(err, &why);
+}
+
 int lv_facts_refused(struct lv_facts **out, const struct lv_file *file,
                      const char *path, const struct lv_footer *footer,
                      enum lvhd_footer where, const struct lvhd_error *why,
@@ -257,11 +298,11 @@ int lv_infos_add(struct lvhd_infos *infos, struct lv_facts *facts,
   return 0;
 }
 
-int lv_infos_of(struct lvhd_infos **out, const struct lv_image *image,
+int lv_infos_of(struct lvhd_infos **out, struct lv_image *image,
                 struct lv_env *env, struct lvhd_error *err) {
   struct lvhd_infos *infos = calloc(1, sizeof *infos);
   struct lv_facts *facts = NULL;
-  int code = infos ? lv_facts_new(&facts, image, env, NULL, NULL, err)
+  int code = infos ? lv_facts_look(&facts, image, env, NULL, NULL, err)
                    : no_memory(err);
   *out = NULL;
   if (code == 0)
@@ -272,6 +313,13 @@ int lv_infos_of(struct lvhd_infos **out, const struct lv_image *image,
   }
   *out = infos;
   return 0;
+}
+
+bool lv_infos_wrong(const struct lvhd_infos *infos) {
+  for (size_t i = 0; i < infos->count; i++)
+    if (lv_facts_wrong(infos->items[i]))
+      return true;
+  return false;
 }
 
 void lv_infos_free(struct lvhd_infos *infos) {

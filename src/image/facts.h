@@ -35,6 +35,15 @@ int lv_facts_new(struct lv_facts **out, const struct lv_image *image,
                  struct lv_env *env, lv_stop_fn stop, void *stop_arg,
                  struct lvhd_error *err);
 
+/* Whether they tell of damage. */
+bool lv_facts_wrong(const struct lv_facts *facts);
+
+/* The same of a file that may be changed meanwhile: what is wrong is looked at
+ * again, and the image is another then.  On failure it may be closed. */
+int lv_facts_look(struct lv_facts **out, struct lv_image *image,
+                  struct lv_env *env, lv_stop_fn stop, void *stop_arg,
+                  struct lvhd_error *err);
+
 /* Of an open file that lv_image_open refuses, though its footer is whole: the
  * footer and the volume, and `why` as a finding. */
 int lv_facts_refused(struct lv_facts **out, const struct lv_file *file,
@@ -50,9 +59,10 @@ void lv_facts_free(struct lv_facts *facts);
 int lv_infos_add(struct lvhd_infos *infos, struct lv_facts *facts,
                  struct lvhd_error *err);
 /* A list of one. */
-int lv_infos_of(struct lvhd_infos **out, const struct lv_image *image,
+int lv_infos_of(struct lvhd_infos **out, struct lv_image *image,
                 struct lv_env *env, struct lvhd_error *err);
 /* Accepts NULL. */
+bool lv_infos_wrong(const struct lvhd_infos *infos);
 void lv_infos_free(struct lvhd_infos *infos);
 
 #endif

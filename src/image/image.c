@@ -5,6 +5,7 @@
  */
 #include "image/image.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,38 +168,111 @@ static int look_beside(struct lv_image *image, struct lv_env *env,
   return 0;
 }
 
+/* ---- one look, and another ------------------------------------------- */
+
+static int look(struct lv_image *image, struct lv_env *env, const char *path,
+                struct lvhd_error *err) {
+  struct lvhd_error why = LVHD_ERROR_INIT;
+  int code = 0;
+  if (look_inside(image, env, &why) != 0 &&
+      why.reason == LV_R_FOOTER_MISSING)
+    code = why.code; /* no verb leaves a file without */
+  else
+    code = look_beside(image, env, path, why.code == 0, &why, err);
+  if (why.code != 0 && (code == 0 || code == why.code))
+    return lv_error_give(err, &why);
+  lvhd_error_clear(&why);
+  return code;
+}
+
+int lv_image_moved(const struct lv_image *image, const struct lv_env *env,
+                   bool *moved, struct lvhd_error *err) {
+  const struct timespec *then = &image->file.st.st_ctim;
+  struct stat st;
+  *moved = false;
+  if (env->sys->fstat(env->sys, image->file.fd, &st) != 0)
+    return lv_fail_errno(err, LV_STEP_FILE, errno, "fstat");
+  *moved = st.st_ctim.tv_sec != then->tv_sec ||
+           st.st_ctim.tv_nsec != then->tv_nsec;
+  return 0;
+}
+
+/* Nothing is kept of the look before. */
+static int look_anew(struct lv_image *image, struct lv_env *env,
+                     struct lvhd_error *err) {
+  struct lv_file file;
+  char *path = image->path;
+  lv_journal_free(&image->note);
+  take_off(image, &image->file.st);
+  file = image->file;
+  *image = (struct lv_image)LV_IMAGE_INIT;
+  image->file = file;
+  image->path = path;
+  if (env->sys->fstat(env->sys, file.fd, &image->file.st) != 0)
+    return lv_fail_errno(err, LV_STEP_FILE, errno, "fstat");
+  return look(image, env, path, err);
+}
+
+/* What is wrong may be so because the file was changed meanwhile: its end is
+ * elsewhere, or its parts are of two times.  A volume's clock may stand still
+ * for some milliseconds: one more look at what has just been changed. */
+static bool may_be_torn(const struct lv_image *image,
+                        const struct lv_env *env, int looks,
+                        struct lvhd_error *why) {
+  int64_t changed = image->file.st.st_ctim.tv_sec;
+  struct lvhd_error lost = LVHD_ERROR_INIT;
+  bool moved = false;
+  if (why->reason == LV_R_FILE_CUT)
+    return true;
+  if (why->code != LVHD_VM_E_INVALID_HD_FILE)
+    return false;
+  if (lv_image_moved(image, env, &moved, &lost) != 0) {
+    lvhd_error_clear(why);
+    *why = lost;
+    return false;
+  }
+  return moved || (looks == 1 && env->sys->now(env->sys) - changed <= 1);
+}
+
+/* After a first look, with what was wrong: more looks where that is of use.
+ * Takes *why; closes the image on failure. */
+static int settle(struct lv_image *image, struct lv_env *env,
+                  struct lvhd_error *why, struct lvhd_error *err) {
+  int looks = 1;
+  for (; looks < LV_IMAGE_LOOKS && may_be_torn(image, env, looks, why);
+       looks++) {
+    lvhd_error_clear(why);
+    look_anew(image, env, why);
+  }
+  if (why->code != 0)
+    lv_image_close(image, env);
+  return lv_error_give(err, why);
+}
+
 int lv_image_adopt(struct lv_image *image, struct lv_env *env,
                    struct lv_file *file, const char *path,
                    struct lvhd_error *err) {
   struct lvhd_error why = LVHD_ERROR_INIT;
-  int code = 0;
   *image = (struct lv_image)LV_IMAGE_INIT;
   image->file = *file;
   *file = (struct lv_file)LV_FILE_INIT;
   image->path = strdup(path);
-  if (image->path == NULL)
-    code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
-  if (code == 0 && look_inside(image, env, &why) != 0 &&
-      why.reason == LV_R_FOOTER_MISSING)
-    code = why.code; /* no verb leaves a file without */
-  else if (code == 0)
-    code = look_beside(image, env, path, why.code == 0, &why, err);
-  if (why.code != 0 && (code == 0 || code == why.code)) {
-    code = why.code;
-    if (err) {
-      lvhd_error_clear(err);
-      *err = why;
-      why = (struct lvhd_error)LVHD_ERROR_INIT;
-    }
-  }
-  lvhd_error_clear(&why);
-  if (code != 0)
-    lv_image_close(image, env);
-  return code;
+  if (image->path)
+    look(image, env, path, &why);
+  else
+    lv_fail(&why, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  return settle(image, env, &why, err);
 }
 
-static int open_once(struct lv_image *image, struct lv_env *env,
-                     const char *path, bool again, struct lvhd_error *err) {
+int lv_image_anew(struct lv_image *image, struct lv_env *env,
+                  struct lvhd_error *err) {
+  struct lvhd_error why = LVHD_ERROR_INIT;
+  look_anew(image, env, &why);
+  return settle(image, env, &why, err);
+}
+
+static int open_image(struct lv_image *image, struct lv_env *env,
+                      const char *path, bool again, struct lvhd_error *err) {
   struct lv_file file = LV_FILE_INIT;
   char *real = NULL;
   int code = 0;
@@ -212,29 +286,6 @@ static int open_once(struct lv_image *image, struct lv_env *env,
     code = lv_image_adopt(image, env, &file, real, err);
   lv_file_close(&file, env);
   free(real);
-  return code;
-}
-
-/* A file that someone makes shorter at this moment has its end elsewhere in
- * the next. */
-#define OPENINGS 3
-
-static int open_image(struct lv_image *image, struct lv_env *env,
-                      const char *path, bool again, struct lvhd_error *err) {
-  struct lvhd_error why = LVHD_ERROR_INIT;
-  int code = 0;
-  for (int i = 0; i < OPENINGS; i++) {
-    lvhd_error_clear(&why);
-    code = open_once(image, env, path, again, &why);
-    if (code == 0 || why.reason != LV_R_FILE_CUT)
-      break;
-  }
-  if (code != 0 && err) {
-    lvhd_error_clear(err);
-    *err = why;
-  } else {
-    lvhd_error_clear(&why);
-  }
   return code;
 }
 

@@ -42,6 +42,21 @@ int lv_image_adopt(struct lv_image *image, struct lv_env *env,
                    struct lv_file *file, const char *path,
                    struct lvhd_error *err);
 
+/* So often at the most a file is looked at that is being changed.  While there
+ * is a note a change disturbs nobody: it takes one that ends, and one that
+ * begins, in the midst of each look. */
+#define LV_IMAGE_LOOKS 8
+
+/* Looks at the open file again; nothing is kept of the look before.  On failure
+ * the image is closed. */
+int lv_image_anew(struct lv_image *image, struct lv_env *env,
+                  struct lvhd_error *err);
+
+/* Whether the file has been changed since it was looked at: what is wrong with
+ * it may be so because of that. */
+int lv_image_moved(const struct lv_image *image, const struct lv_env *env,
+                   bool *moved, struct lvhd_error *err);
+
 /* Accepts a closed image. */
 void lv_image_close(struct lv_image *image, const struct lv_env *env);
 

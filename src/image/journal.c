@@ -181,13 +181,10 @@ static int read_note(struct lv_journal *journal,
   free(bytes);
   if (why.reason == LV_R_FILE_CUT) /* meanwhile: it is no whole one */
     code = 0;
-  if (code != 0 && err) {
-    lvhd_error_clear(err);
-    *err = why;
-    return code;
-  }
+  if (code != 0)
+    return lv_error_give(err, &why);
   lvhd_error_clear(&why);
-  return memory ? code : no_memory(err);
+  return memory ? 0 : no_memory(err);
 }
 
 int lv_journal_look(struct lv_journal *journal, enum lv_journal_state *state,

@@ -55,13 +55,10 @@ static int add_root(struct lv_policy *policy, const char *drive, int code,
   bool is_grave = code != 0 && worth(code) == WORTH_MOST;
   if (code == 0)
     policy->drives[policy->count++] = drive;
-  if (is_grave && err) {
-    lvhd_error_clear(err);
-    *err = *why;
-    *why = (struct lvhd_error)LVHD_ERROR_INIT;
-  }
+  if (is_grave)
+    return lv_error_give(err, why);
   lvhd_error_clear(why);
-  return is_grave ? code : 0;
+  return 0;
 }
 
 int lv_policy_init(struct lv_policy *policy, struct lv_env *env,
@@ -448,12 +445,10 @@ int lv_parent_open(struct lv_image *parent, const struct lv_image *child,
     best.has |= LVHD_AT_PARENT;
     lv_error_path(&best, child->path);
   }
-  if (code != 0 && err) {
-    lvhd_error_clear(err);
-    *err = best;
-  } else {
+  if (code != 0)
+    lv_error_give(err, &best);
+  else
     lvhd_error_clear(&best);
-  }
   free_names(&names);
   free(folder);
   return code;

@@ -16,6 +16,7 @@ struct check {
   char *path;
   struct lvhd_check_options opts; /* open.parents is owned */
   struct lvhd_infos *infos;
+  size_t before; /* files that have been looked at in vain */
 };
 
 static void free_args(void *args) {
@@ -164,7 +165,7 @@ static int check_chain(struct check *c, const struct lv_chain *chain,
                             job, err);
   for (size_t i = 0; code == 0 && c->opts.data && i < chain->count; i++)
     bytes += data_bytes(c->infos->items[i], &chain->images[i]);
-  lv_job_total(job, bytes, chain->count);
+  lv_job_total(job, bytes, c->before + chain->count);
   for (size_t i = 0; code == 0 && i < chain->count; i++)
     code = check_one(c, chain, i, job, err);
   return code;
@@ -181,13 +182,6 @@ static int open_leaf(struct check *c, struct lv_chain *chain,
   chain->room = 1;
   code = lv_image_open(&chain->images[0], c->env, c->path, err);
   chain->count = code == 0;
-  return code;
-}
-
-static int give(struct lvhd_error *err, struct lvhd_error *why) {
-  int code = why->code;
-  *err = *why;
-  *why = (struct lvhd_error)LVHD_ERROR_INIT;
   return code;
 }
 
@@ -216,14 +210,25 @@ static int check_refused(struct check *c, struct lvhd_error *why,
     code = lv_survey_refused(&facts, &file, real, c->env, c->opts.profile,
                              why, err);
   if (code == 0)
-    code = facts ? add(c, facts, err) : give(err, why);
+    code = facts ? add(c, facts, err) : lv_error_give(err, why);
   lv_file_close(&file, c->env);
   free(real);
   return code;
 }
 
-static int run(void *args, struct lv_job *job, struct lvhd_error *err) {
-  struct check *c = args;
+/* What is wrong may be so because a file was changed meanwhile.  Reading all
+ * data again and again would take too long. */
+static int find_torn(const struct check *c, const struct lv_chain *chain,
+                     int code, bool *torn, struct lvhd_error *err) {
+  bool cut = code != 0 && err->reason == LV_R_FILE_CUT;
+  *torn = cut && !c->opts.data;
+  if (code != 0 || c->opts.data || !lv_infos_wrong(c->infos))
+    return code;
+  return lv_chain_moved(chain, c->env, torn, err);
+}
+
+static int look(struct check *c, struct lv_job *job, bool *torn,
+                struct lvhd_error *err) {
   struct lv_chain chain = {0};
   struct lvhd_error broken = LVHD_ERROR_INIT, why = LVHD_ERROR_INIT;
   const struct lvhd_open_options *open = &c->opts.open;
@@ -238,12 +243,27 @@ static int run(void *args, struct lv_job *job, struct lvhd_error *err) {
            why.reason != LV_R_NOT_REGULAR)
     code = check_refused(c, &why, err);
   else
-    code = give(err, &why);
+    code = lv_error_give(err, &why);
+  code = find_torn(c, &chain, code, torn, err);
   if (code != 0 && err->path == NULL)
     lv_error_path(err, c->path);
+  c->before += chain.count;
   lvhd_error_clear(&why);
   lvhd_error_clear(&broken);
   lv_chain_close(&chain, c->env);
+  return code;
+}
+
+static int run(void *args, struct lv_job *job, struct lvhd_error *err) {
+  struct check *c = args;
+  bool torn = false;
+  int code = look(c, job, &torn, err);
+  for (int i = 1; torn && i < LV_IMAGE_LOOKS; i++) {
+    lv_infos_free(c->infos);
+    c->infos = NULL;
+    lvhd_error_clear(err);
+    code = look(c, job, &torn, err);
+  }
   return code;
 }
 

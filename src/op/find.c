@@ -115,7 +115,7 @@ static int look_at(struct find *f, struct lv_file *file, const char *path,
   struct lv_facts *facts = NULL;
   int code = lv_image_adopt(&image, f->env, file, path, err);
   if (code == 0 && is_wanted(f, &image))
-    code = lv_facts_new(&facts, &image, f->env, stopped, job, err);
+    code = lv_facts_look(&facts, &image, f->env, stopped, job, err);
   lv_image_close(&image, f->env);
   if (code == 0 && facts)
     code = lv_infos_add(f->infos, facts, err);

@@ -127,10 +127,7 @@ static int open_parent(struct lv_chain *chain, const struct relink *r,
   if (code == 0)
     code = check_cycle(chain, child, err);
   if (code == 0 && broken.code != 0) {
-    code = broken.code;
-    lvhd_error_clear(err);
-    *err = broken;
-    broken = (struct lvhd_error)LVHD_ERROR_INIT;
+    code = lv_error_give(err, &broken);
     err->layer++; /* counted from the child */
     if (err->parent == NULL)
       lv_error_parent(err, err->path);

@@ -79,20 +79,13 @@ static int open_disk(struct lv_source *s, const char *path,
                      const struct lvhd_open_options *opts,
                      struct lvhd_error *err) {
   struct lvhd_error why = LVHD_ERROR_INIT;
-  int code = 0;
   for (int i = 0; i < OPENINGS; i++) {
     lvhd_error_clear(&why);
-    code = open_once(s, path, opts, &why);
-    if (code == 0 || why.reason != LV_R_SOURCE_CHANGED)
+    if (open_once(s, path, opts, &why) == 0 ||
+        why.reason != LV_R_SOURCE_CHANGED)
       break;
   }
-  if (code != 0 && err) {
-    lvhd_error_clear(err);
-    *err = why;
-  } else {
-    lvhd_error_clear(&why);
-  }
-  return code;
+  return lv_error_give(err, &why);
 }
 
 int lv_source_open(struct lv_source *source, struct lv_env *env,
