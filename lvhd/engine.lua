@@ -69,9 +69,9 @@ local M = {}
 ---@field code string one vocabulary with err.reason
 ---@field severity "error"|"warning"|"note"
 ---@field message string
----@field path? string absent: it is of the chain that a conversion has read
+---@field path string the file: of a conversion it may be one of the chains read
 ---@field offset? integer
----@field expected? integer
+---@field expected? integer|string an identifier: of MERGE_PENDING the child's
 ---@field actual? integer
 
 ---How durable, and how strict with names; each is an option of every engine

@@ -22,7 +22,7 @@ local M = {}
 ---@field syscall? string "pwritev"
 ---@field reason? string the fine-grained cause: "FOLDER_MISSING"
 ---@field expected? integer|string the limit, in the unit of the reason; an
----identifier where the disk is another one
+---identifier where the disk is another one, or that of a child that waits
 ---@field actual? any what was found instead
 ---@field offset? integer byte offset in the file, or in the path
 ---@field layer? integer which disk of the chain; 1 is the leaf

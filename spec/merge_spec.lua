@@ -276,12 +276,42 @@ describe("a merge", function()
 
   it("gives the target another time, even within one second", function()
     local root, child = pair()
-    for _ = 1, 3 do
+    for i = 1, 3 do
       local before = mtime(root.path) // 1000000000
       lvhd.merge(child.path):wait()
       assert.not_equal(before, mtime(root.path) // 1000000000)
       sound(child.path)
+      lvhd.open(child.path, { write = true }):write(0, "changed" .. i):close()
     end
+  end)
+
+  it("leaves a target alone that has all of it, where the time fits", function()
+    local root, child = pair()
+    lvhd.merge(child.path):wait()
+    local dry = lvhd.engine{ dry_run = true }
+    local before, time = support.read(root.path), mtime(root.path)
+    local own = support.read(child.path)
+    assert.equal(root.path, dry:merge(child.path):wait().path)
+    assert.equal(root.path, lvhd.merge(child.path):wait().path)
+    assert.equal(time, mtime(root.path))
+    assert(support.read(root.path) == before and support.read(child.path) == own)
+    no_note()
+    -- what makes one of its other children misfit is a change, and no other
+    local sibling = dir .. "/sibling.vhd"
+    lvhd.create_differencing(sibling, root.path):wait()
+    expect.fails("E_SHARING_VIOLATION", "OTHER_CHILDREN", lvhd.merge, child.path)
+    lvhd.merge(child.path, { force = true }):wait()
+    sound(sibling)
+    lvhd.open(child.path, { write = true }):write(3 << 20, "new"):close()
+    lvhd.merge(child.path, { force = true }):wait()
+    assert.not_equal(time, mtime(root.path))
+    assert.is_false(pcall(sound, sibling))
+    -- and a time that does not fit is recorded, without a change of content
+    test.utime(root.path, 1500000000)
+    os.remove(sibling)
+    lvhd.merge(child.path, { force = true }):wait()
+    sound(child.path)
+    dry:close()
   end)
 end)
 
@@ -792,6 +822,18 @@ describe("a merge that breaks", function()
     local other = expect.fails("E_SHARING_VIOLATION", "JOURNAL_PENDING",
       lvhd.open, root.path, { write = true, children_in = false })
     assert.equal(root.path, other.path)
+    local id = lvhd.info(child.path).uuid
+    assert.equal(id, other.expected)
+    assert.matches("the merge of the child " .. id, other.message, 1, true)
+    for _, call in ipairs{ lvhd.create_differencing, lvhd.relink } do
+      local image = call == lvhd.relink and child.path or dir .. "/new.vhd"
+      assert.equal(id, expect.fails("E_SHARING_VIOLATION", "JOURNAL_PENDING",
+        call, image, root.path).expected)
+    end
+    local found = lvhd.info(root.path).findings[1]
+    assert.equal("MERGE_PENDING", found.code)
+    assert.equal(id, found.expected)
+    assert.matches("the merge of the child " .. id, found.message, 1, true)
   end)
 
   it("takes a sibling for no child of the one that is merged", function()
@@ -806,6 +848,19 @@ describe("a merge that breaks", function()
       child.path, { children = { sibling.path } })
   end)
 
+  it("waits for what another merge may not have waited for", function()
+    local _, child = pair()
+    lvhd.merge(child.path, { sync = "none" }):wait()
+    for i, name in ipairs{ "root.vhd", "child.vhd" } do
+      system:fail{ call = "fsync", errno = "EIO", at = name, times = 1 }
+      local err = expect.late("DISP_E_EXCEPTION", nil, engine.merge, engine,
+        child.path)
+      assert.equal(i == 1 and child.parent.path or nil, err.parent)
+      system:drop()
+    end
+    engine:merge(child.path, { sync = "none" }):wait()
+  end)
+
   it("on a full volume is finished when there is room", function()
     local _, child = pair()
     local root = child.parent
@@ -814,6 +869,8 @@ describe("a merge that breaks", function()
     local err = expect.late("E_DISK_FULL", nil, engine.merge, engine,
       child.path)
     assert.equal(root.path, err.parent)
+    assert.matches("free room and run it again: the child reads as before",
+      err.hint, 1, true)
     system:drop()
     assert(content(child.path) == child:read(0, child.size))
     engine:merge(child.path):wait()

@@ -96,7 +96,7 @@ describe("convert of a child whose parent was changed", function()
     assert.equal(1, #found)
     assert.equal("PARENT_TIME", found[1].code)
     assert.equal("warning", found[1].severity)
-    assert.is_nil(found[1].path) -- the new disk is sound
+    assert.equal(child, found[1].path) -- the new disk is sound
     assert.equal(1700000000, found[1].expected)
     assert.equal(1700000100, found[1].actual)
   end)

@@ -127,7 +127,9 @@ enum {
   LVHD_HAS_ACTUAL = 1u << 1,
   LVHD_HAS_OFFSET = 1u << 2,
   LVHD_AT_PARENT = 1u << 3, /* what is wrong is wrong with the parent */
-  LVHD_HAS_UUIDS = 1u << 4  /* expected and actual are identifiers */
+  LVHD_HAS_UUIDS = 1u << 4, /* expected and actual are identifiers */
+  LVHD_HAS_CHILD = 1u << 5  /* expected_uuid alone is one: that of the child
+                               whose merge was interrupted */
 };
 
 /* What went wrong, by value.  path and parent are owned by the error (or
@@ -445,9 +447,11 @@ enum lvhd_severity { LVHD_NOTE, LVHD_WARNING, LVHD_ERROR };
 struct lvhd_finding {
   int reason;               /* lvhd_reason_name() */
   enum lvhd_severity severity;
-  unsigned has;             /* LVHD_HAS_...; LVHD_AT_PARENT: it is not of this
-                               file, but of the chain that a conversion read */
+  unsigned has;             /* LVHD_HAS_... but for UUIDS; LVHD_AT_PARENT: it
+                               is of a file of a chain that was read */
   uint64_t expected, actual, offset;
+  const char *path;         /* of that file; NULL: it is of the info's own */
+  uint8_t expected_uuid[16];
 };
 
 /* Which footer counts: the one in the last 512 bytes, the one in the last 511

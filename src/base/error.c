@@ -371,6 +371,16 @@ static void add_uuids(struct text *t, const struct lvhd_error *err) {
   t->joint = ", ";
 }
 
+/* ": the merge of the child 3f6c..." */
+static void add_child(struct text *t, const struct lvhd_error *err) {
+  char child[LV_UUID_TEXT];
+  if ((err->has & LVHD_HAS_CHILD) == 0)
+    return;
+  lv_uuid_format(err->expected_uuid, child);
+  add(t, "%sthe merge of the child %s", t->joint, child);
+  t->joint = ", ";
+}
+
 /* ": '/vms/a.vhd', '/vms/b.vhd' and 3 more"; instead of their number. */
 static void add_others(struct text *t, struct lvhd_error const *err) {
   const char *at = err->others;
@@ -422,6 +432,7 @@ int lvhd_error_text(const struct lvhd_error *err, char *buf, size_t size) {
   if (err->others == NULL) /* their number shows */
     add_numbers(&t, err);
   add_uuids(&t, err);
+  add_child(&t, err);
   if (err->layer != 0)
     add(&t, "%slayer %u", t.joint, err->layer);
   if (err->errnum != 0 && !says_it_all(err))

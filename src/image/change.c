@@ -149,7 +149,7 @@ static int settle_note(struct lv_image *image, struct lv_env *env,
     if (merging && memcmp(merging, note->other, 16) == 0)
       return 0;
     if (!force)
-      return lv_fail(err, LVHD_E_SHARING_VIOLATION, LV_R_JOURNAL_PENDING);
+      return lv_journal_pending(note, err);
   }
   *again = true;
   int code = check_old(image, env, err);
@@ -231,7 +231,7 @@ int lv_change_settled(const struct lv_image *leaf, struct lvhd_error *err) {
   if (leaf->journal != LV_JOURNAL_GOOD ||
       leaf->note.verb != LV_JOURNAL_MERGE)
     return 0;
-  lv_fail(err, LVHD_E_SHARING_VIOLATION, LV_R_JOURNAL_PENDING);
+  lv_journal_pending(&leaf->note, err);
   lv_error_path(err, leaf->path);
   return LVHD_E_SHARING_VIOLATION;
 }

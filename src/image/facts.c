@@ -175,6 +175,20 @@ static enum lv_reason reason_of(const struct lv_image *image) {
                                               : LV_R_JOURNAL_USED;
 }
 
+static void find_note(struct lv_facts *facts, const struct lv_image *image) {
+  struct lv_findings *list = &facts->findings;
+  struct lvhd_finding *last = NULL;
+  size_t had = list->count;
+  if (image->journal != LV_JOURNAL_NONE)
+    lv_finding(list, LVHD_WARNING, reason_of(image), 0, 0, 0, 0);
+  if (list->count == had || image->journal == LV_JOURNAL_FOREIGN ||
+      image->note.verb != LV_JOURNAL_MERGE)
+    return;
+  last = &list->items[had];
+  last->has = LVHD_HAS_CHILD;
+  memcpy(last->expected_uuid, image->note.other, 16);
+}
+
 int lv_facts_new(struct lv_facts **out, const struct lv_image *image,
                  struct lv_env *env, lv_stop_fn stop, void *stop_arg,
                  struct lvhd_error *err) {
@@ -182,8 +196,8 @@ int lv_facts_new(struct lv_facts **out, const struct lv_image *image,
     start(&image->file, image->path, &image->footer, image->where, env);
   int code = facts ? 0 : no_memory(err);
   *out = NULL;
-  if (code == 0 && image->journal != LV_JOURNAL_NONE)
-    lv_finding(&facts->findings, LVHD_WARNING, reason_of(image), 0, 0, 0, 0);
+  if (code == 0)
+    find_note(facts, image);
   if (code == 0 && lv_image_has_table(image))
     code = fill_header(facts, image, env, stop, stop_arg, err);
   if (code == 0 && facts->findings.no_memory)

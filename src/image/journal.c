@@ -39,6 +39,16 @@ static int no_memory(struct lvhd_error *err) {
   return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
 }
 
+int lv_journal_pending(const struct lv_journal *journal,
+                       struct lvhd_error *err) {
+  int code = lv_fail(err, LVHD_E_SHARING_VIOLATION, LV_R_JOURNAL_PENDING);
+  if (err && journal->verb == LV_JOURNAL_MERGE) {
+    err->has |= LVHD_HAS_CHILD;
+    memcpy(err->expected_uuid, journal->other, 16);
+  }
+  return code;
+}
+
 void lv_journal_free(struct lv_journal *journal) {
   lv_overlay_clear(&journal->old);
 }

@@ -65,6 +65,10 @@ int lv_journal_remove(const struct lv_journal *journal, struct lv_env *env,
                       bool durable, const struct lv_folder *beside,
                       struct lvhd_error *err);
 
+/* E_SHARING_VIOLATION/JOURNAL_PENDING, and whose merge it is. */
+int lv_journal_pending(const struct lv_journal *journal,
+                       struct lvhd_error *err);
+
 void lv_journal_free(struct lv_journal *journal);
 
 #endif

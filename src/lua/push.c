@@ -36,13 +36,31 @@ static void set_uuid(lua_State *L, const char *key, const uint8_t uuid[16]) {
   set_string(L, key, text);
 }
 
+/* Whose merge was interrupted. */
+static void set_child(lua_State *L, unsigned has, const uint8_t uuid[16]) {
+  if (has & LVHD_HAS_CHILD)
+    set_uuid(L, "expected", uuid);
+}
+
 #define PENDING "run the operation that was interrupted again"
+#define NO_ROOM "free room and run it again: the disk reads as before"
+#define NO_FOOTER                                                            \
+  "check tells what is wrong with the parent, and repair whether it can be " \
+  "mended"
 
 /* The one line that cures, where it is the same for all; the last that fits
  * counts. */
 static const struct {
-  const char *reason, *op, *hint; /* op NULL: of any verb */
+  const char *why, *op, *hint; /* reason or name; op NULL: of any verb */
 } hints[] = {
+  {"E_DISK_FULL", "merge",
+   "free room and run it again: the child reads as before"},
+  {"E_DISK_FULL", "compact", NO_ROOM},
+  {"E_DISK_FULL", "resize", NO_ROOM},
+  {"E_DISK_FULL", "relink", NO_ROOM},
+  {"E_DISK_FULL", "repair", NO_ROOM},
+  {"TYPE_UNFIT", "resize",
+   "convert it into a disk without parent, and resize that"},
   {"SIZE_UNALIGNED", "convert", "round it up: round = \"512\""},
   {"OTHER_CHILDREN", NULL,
    "force = true changes it all the same, and ruins them"},
@@ -58,29 +76,34 @@ static const struct {
    "its folder must be writable, with some KiB free"},
   {"TIME_LOST", NULL, "force = true goes on without that"},
   {"NOT_WRITABLE", NULL, "open it with write = true"},
-  {"NO_PARENT_GIVEN", "convert", "name it: parent = \"...\""}
+  {"NO_PARENT_GIVEN", "convert", "name it: parent = \"...\""},
+  {"VM_E_PARENT_MODIFIED", NULL,
+   "if its content is the same, relink takes its new time; force = true goes "
+   "on as it is"}
 };
+
+static bool is(const char *a, const char *b) {
+  return a && b && strcmp(a, b) == 0;
+}
 
 static void set_fixed_hint(lua_State *L, const struct lvhd_error *err,
                            const char *reason) {
+  const char *name = lvhd_code_name(err->code);
   for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++)
-    if (strcmp(reason, hints[i].reason) == 0 &&
-        (hints[i].op == NULL ||
-         (err->op && strcmp(err->op, hints[i].op) == 0)))
+    if ((is(reason, hints[i].why) || is(name, hints[i].why)) &&
+        (hints[i].op == NULL || is(err->op, hints[i].op)))
       set_string(L, "hint", hints[i].hint);
-  if (err->code == LVHD_VM_E_PARENT_MODIFIED)
-    set_string(L, "hint", "if its content is the same, relink takes its new "
-                          "time; force = true goes on as it is");
+  if ((err->has & LVHD_AT_PARENT) != 0 && reason &&
+      strncmp(reason, "FOOTER_", strlen("FOOTER_")) == 0)
+    set_string(L, "hint", NO_FOOTER);
 }
 
 /* The folder to allow, for a parent that a file names and nobody allows. */
 static void set_hint(lua_State *L, const struct lvhd_error *err) {
   const char *reason = lvhd_reason_name(err->reason);
   const char *slash = err->parent ? strrchr(err->parent, '/') : NULL;
-  if (reason == NULL)
-    return;
   set_fixed_hint(L, err, reason);
-  if (slash == NULL || strcmp(reason, "PARENT_OUTSIDE") != 0)
+  if (slash == NULL || !is(reason, "PARENT_OUTSIDE"))
     return;
   if (err->errnum != 0) { /* a link: to allow its folder would not help */
     set_string(L, "hint", "a link is on the way: name the files themselves, "
@@ -133,6 +156,7 @@ void l_push_error(lua_State *L, const struct lvhd_error *err) {
     set_uuid(L, "expected", err->expected_uuid);
     set_uuid(L, "actual", err->actual_uuid);
   }
+  set_child(L, err->has, err->expected_uuid);
   if (err->layer != 0)
     set_integer(L, "layer", err->layer);
   set_others(L, err->others);
@@ -207,6 +231,7 @@ static void set_sentence(lua_State *L, const struct lvhd_finding *finding) {
   err.expected = finding->expected;
   err.actual = finding->actual;
   err.offset = finding->offset;
+  memcpy(err.expected_uuid, finding->expected_uuid, 16);
   lvhd_error_text(&err, text, sizeof text);
   set_string(L, "message", text);
 }
@@ -220,10 +245,10 @@ static void push_findings(lua_State *L, const struct lvhd_info *info) {
     set_string(L, "code", lvhd_reason_name(finding->reason));
     set_string(L, "severity", severities[finding->severity]);
     set_sentence(L, finding);
-    if ((finding->has & LVHD_AT_PARENT) == 0)
-      set_string(L, "path", info->path);
+    set_string(L, "path", finding->path ? finding->path : info->path);
     set_numbers(L, finding->has, finding->expected, finding->actual,
                 finding->offset);
+    set_child(L, finding->has, finding->expected_uuid);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
 }

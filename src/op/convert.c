@@ -27,6 +27,8 @@ struct convert {
   bool parent_given;
   int64_t round;
   struct lv_pour pour;
+  struct lv_findings noted; /* parents that were changed, and owned, */
+  char *noted_in[LV_FINDINGS_EACH]; /* the file that tells of each */
 };
 
 /* ---- 1 arguments ----------------------------------------------------- */
@@ -37,6 +39,9 @@ static void convert_free(void *args) {
     return;
   lv_create_clear(&v->create);
   lv_inplace_clear(&v->source);
+  for (size_t i = 0; i < v->noted.count; i++)
+    free(v->noted_in[i]);
+  lv_findings_free(&v->noted);
   free(v);
 }
 
@@ -55,6 +60,7 @@ static int fill(struct convert *v, struct lv_env *env, const char *source,
       code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   }
   v->create.converts = true;
+  v->create.noted = &v->noted;
   v->from_raw = opts->from_raw;
   v->parent_given = opts->parent != NULL;
   v->round = opts->round;
@@ -180,24 +186,41 @@ static int open_parent(struct convert *v, const struct lv_look *look,
   return code;
 }
 
-/* The first parent that was changed after its child was made: what was read
- * may make no sense, and the new disk records no parent that would tell. */
+/* Both chains may have the file, and the parent's is read again where the new
+ * file is made again. */
+static bool is_noted(const struct convert *v, const char *path) {
+  for (size_t i = 0; i < v->noted.count; i++)
+    if (strcmp(v->noted_in[i], path) == 0)
+      return true;
+  return false;
+}
+
+static void note_time(struct convert *v, const struct lv_image *child,
+                      const struct lv_image *parent) {
+  struct lv_findings *list = &v->noted;
+  size_t had = list->count;
+  if (!is_noted(v, child->path))
+    lv_parent_time(parent, child, list);
+  if (list->count == had)
+    return;
+  v->noted_in[had] = strdup(child->path);
+  list->no_memory |= v->noted_in[had] == NULL;
+  list->items[had].has |= LVHD_AT_PARENT; /* not of the new disk */
+  list->items[had].path = v->noted_in[had];
+}
+
+/* The parents that were changed after their children were made: what is read
+ * may make no sense, and the new disk records nothing that would tell. */
 static int note_times(struct convert *v, const struct lv_source *source,
                       struct lvhd_error *err) {
   const struct lv_chain *chain =
     source->disk ? lv_disk_chain_of(source->disk) : NULL;
-  struct lv_findings list = {0};
-  int code = 0;
-  for (size_t i = 0; chain && i + 1 < chain->count && list.count == 0; i++)
-    lv_parent_time(&chain->images[i + 1], &chain->images[i], &list);
-  if (list.count > 0) {
-    v->create.noted = list.items[0];
-    v->create.noted.has |= LVHD_AT_PARENT; /* not of the new disk */
+  for (size_t i = 0; chain && i + 1 < chain->count; i++) {
+    note_time(v, &chain->images[i], &chain->images[i + 1]);
+    if (v->noted.no_memory)
+      return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   }
-  if (list.no_memory)
-    code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
-  lv_findings_free(&list);
-  return code;
+  return 0;
 }
 
 /* For lv_publish. */
@@ -208,6 +231,8 @@ static int write_file(struct lv_create *c, struct lv_look *look,
   struct lv_source parent = LV_SOURCE_INIT;
   bool child = c->type == LVHD_DIFFERENCING;
   int code = child ? open_parent(v, look, &parent, err) : 0;
+  if (code == 0 && child)
+    code = note_times(v, &parent, err);
   if (code == 0) {
     v->pour.against = child ? &parent : NULL;
     code = lv_pour(&v->pour, c, look, file, job, err);

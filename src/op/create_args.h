@@ -47,7 +47,7 @@ struct lv_create {
   char *real_folder; /* of the image; NULL until it was looked at */
   char *real_parent;
   struct lv_parent seen; /* st.st_ino 0: not looked at yet */
-  struct lvhd_finding noted; /* of what was converted; reason NONE: nothing */
+  const struct lv_findings *noted; /* of what was converted; NULL: nothing */
   struct lv_outcome *outcome; /* the result; NULL until success */
   struct lv_facts *kept;      /* the same, of a file that was there before */
 };

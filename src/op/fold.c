@@ -120,23 +120,25 @@ int lv_fold_measure(struct lv_fold *fold, struct lvhd_error *err) {
 
 /* ---- comparing ------------------------------------------------------- */
 
+#define DIFFERS (-1) /* no code: one difference is enough */
+
 struct compare {
   struct lv_disk *other;
   uint8_t *bytes, *others; /* PIECE each */
-  bool same;
 };
 
 static int compare_run(struct lv_fold *fold, struct run run, void *arg,
                        struct lvhd_error *err) {
   struct compare *c = arg;
-  for (uint64_t at = run.from; c->same && at < run.to; at += PIECE) {
+  for (uint64_t at = run.from; at < run.to; at += PIECE) {
     size_t n = (size_t)least(PIECE, run.to - at), got = 0, got_other = 0;
     int code = lv_disk_read(fold->upper, c->bytes, n, at, &got, err);
     if (code == 0)
       code = lv_disk_read(c->other, c->others, n, at, &got_other, err);
     if (code != 0)
       return code;
-    c->same = got == got_other && memcmp(c->bytes, c->others, got) == 0;
+    if (got != got_other || memcmp(c->bytes, c->others, got) != 0)
+      return DIFFERS;
     if (lv_job_cancelled(fold->job))
       return lv_fail(err, LVHD_E_ABORT, LV_R_NONE);
   }
@@ -147,16 +149,15 @@ int lv_fold_same(struct lv_fold *fold, struct lv_disk *other, bool *same,
                  struct lvhd_error *err) {
   struct compare c = {.other = other,
                       .bytes = malloc(PIECE),
-                      .others = malloc(PIECE),
-                      .same = true};
+                      .others = malloc(PIECE)};
   int code = c.bytes && c.others
                ? each_run(fold, 0, lv_disk_bytes(fold->upper), compare_run,
                           &c, err)
                : no_memory(err);
   free(c.bytes);
   free(c.others);
-  *same = c.same;
-  return code;
+  *same = code == 0;
+  return code == DIFFERS ? 0 : code;
 }
 
 /* ---- copying --------------------------------------------------------- */

@@ -419,7 +419,7 @@ static int check_note(const struct lv_create *c, const struct lv_look *look,
   if (code == 0 && state == LV_JOURNAL_GOOD)
     code = lv_lock_quiet(&look->parent, c->env, err); /* it goes on */
   if (code == 0 && state == LV_JOURNAL_GOOD)
-    code = lv_fail(err, LVHD_E_SHARING_VIOLATION, LV_R_JOURNAL_PENDING);
+    code = lv_journal_pending(&note, err);
   lv_journal_free(&note);
   return code;
 }

@@ -26,7 +26,8 @@
  *     whole chain at each moment, with all in it that is still there
  *       a crash just between the two leaves one file that nobody needs
  *   7 the note goes
- *       a re-run is a merge of its own, of the same bytes
+ *       a re-run is a merge of its own, of the same bytes; where that is all
+ *       that was asked for, it finds them in the target, and leaves it alone
  *   8 the child is deleted
  *
  * The layers between keep their data, but what they lack shines through from
@@ -68,6 +69,7 @@ struct work {
   size_t target;         /* its place in the chain */
   bool complete;         /* a run that broke came as far as step 4, and what
                             it has done still counts */
+  bool idle;             /* all is done, nothing was interrupted */
   struct kid *kids;
   size_t kid_count;
   struct lv_disk *upper; /* the layers above the target */
@@ -273,10 +275,21 @@ static int compare(struct work *w, bool *same, struct lvhd_error *err) {
   return code;
 }
 
+/* No merge is under way, and the time is recorded. */
+static bool is_settled(struct work *w) {
+  const struct lv_image *target = target_of(w);
+  return target->journal == LV_JOURNAL_NONE &&
+         w->chain.images[w->target - 1].header.parent_timestamp ==
+           lv_timestamp(target->file.st.st_mtim.tv_sec);
+}
+
 static int find_complete(struct work *w, struct lvhd_error *err) {
+  bool data_alone = !w->args->remove && w->args->child_count == 0;
   int code = lv_disk_part(&w->upper, w->env, &w->chain, 0, w->target, err);
   if (code == 0 && is_recorded(w))
     code = compare(w, &w->complete, err);
+  else if (code == 0 && data_alone && is_settled(w))
+    code = compare(w, &w->idle, err);
   return at_layer(w, w->target, code, err);
 }
 
@@ -615,6 +628,18 @@ static int settle(struct work *w, struct lvhd_error *err) {
   return code;
 }
 
+/* Of an idle run: what was found there may not be durable yet, by a merge that
+ * did not wait for it. */
+static int stay(struct work *w, struct lvhd_error *err) {
+  const struct lv_sys *sys = w->env->sys;
+  for (size_t i = w->target + 1;
+       i-- > w->target - 1 && w->opts->sync != LVHD_SYNC_NONE;)
+    if (sys->fsync(sys, w->chain.images[i].file.fd) != 0)
+      return at_layer(w, i, lv_fail_errno(err, LV_STEP_INPLACE, errno,
+                                          "fsync"), err);
+  return 0;
+}
+
 static int tell(struct work *w, struct lvhd_error *err) {
   struct lv_inplace *base = &w->args->base;
   int code = lv_inplace_tell(base, target_of(w)->path, err);
@@ -647,10 +672,10 @@ static int run(void *args, struct lv_job *job, struct lvhd_error *err) {
     .args = m, .env = m->base.env, .opts = &m->base.opts, .job = job};
   int code = look(&w, err);
   if (code == 0)
-    code = copy(&w, err);
+    code = w.idle ? stay(&w, err) : copy(&w, err);
   if (code == 0 && !lv_job_commit(job))
     code = lv_fail(err, LVHD_E_ABORT, LV_R_NONE);
-  if (code == 0)
+  if (code == 0 && !w.idle)
     code = settle(&w, err);
   if (code == 0)
     code = tell(&w, err);

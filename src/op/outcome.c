@@ -16,9 +16,11 @@
 struct lv_outcome {
   struct lvhd_info info;
   struct lvhd_locator locators[LV_LOCATORS];
-  struct lvhd_finding findings[4];
-  char text[];
+  struct lvhd_finding findings[]; /* and the texts behind them */
 };
+
+/* What may be found about the new file itself. */
+#define OWN_FINDINGS 3u
 
 /* A locator's text as it stands in the file. */
 struct raw {
@@ -35,6 +37,7 @@ struct parts {
   char parent_name[LV_NAME_FIELD / 2 * 3 + 1];
   struct raw raw[LV_LOCATORS];
   size_t raw_count;
+  size_t finding_count; /* at the most */
 };
 
 static size_t text_size(const struct parts *p) {
@@ -78,12 +81,14 @@ static void put_locator(char **at, struct lvhd_locator *to,
 
 /* The path is folder/name, and a folder may be the root. */
 static struct lv_outcome *build(const struct parts *p) {
-  struct lv_outcome *o = calloc(1, sizeof *o + text_size(p));
+  struct lv_outcome *o =
+    calloc(1, sizeof *o + p->finding_count * sizeof o->findings[0] +
+                text_size(p));
   char *at = NULL;
   size_t n = strlen(p->folder);
   if (o == NULL)
     return NULL;
-  at = o->text;
+  at = (char *)(o->findings + p->finding_count);
   o->info.path = at;
   put(&at, p->folder, n);
   if (n == 0 || p->folder[n - 1] != '/')
@@ -120,7 +125,9 @@ int lv_outcome_new(struct lv_create *c, const struct lv_look *look,
   const struct lv_plan *plan = &look->plan;
   struct parts p = {.folder = c->real_folder,
                     .name = lv_create_name(c),
-                    .parent_path = c->real_parent};
+                    .parent_path = c->real_parent,
+                    .finding_count =
+                      OWN_FINDINGS + (c->noted ? c->noted->count : 0)};
   struct lvhd_info *info = NULL;
   if (c->real_parent)
     strcpy(p.parent_name, lv_path_name(c->real_parent));
@@ -156,8 +163,8 @@ int lv_outcome_new(struct lv_create *c, const struct lv_look *look,
     add_finding(c->outcome,
                 (struct lvhd_finding){.reason = LV_R_LOCATOR_UNNAMABLE,
                                       .severity = LVHD_NOTE});
-  if (c->noted.reason != LV_R_NONE)
-    add_finding(c->outcome, c->noted);
+  for (size_t i = 0; c->noted && i < c->noted->count; i++)
+    add_finding(c->outcome, c->noted->items[i]);
   return 0;
 }
 

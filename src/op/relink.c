@@ -97,7 +97,7 @@ static int check_state(const struct lv_image *parent,
   if (lv_uuid_is_nil(parent->footer.uuid))
     return lv_fail(err, LVHD_VM_E_INVALID_HD_FILE, LV_R_UUID_MALFORMED);
   if (parent->journal == LV_JOURNAL_GOOD && !force)
-    return lv_fail(err, LVHD_E_SHARING_VIOLATION, LV_R_JOURNAL_PENDING);
+    return lv_journal_pending(&parent->note, err);
   return 0;
 }
 
