@@ -1,17 +1,17 @@
 -- SPDX-License-Identifier: MIT
 --
 -- The command `lvhd`: reads the words, makes every path absolute, runs the verb
--- and says what came of it. A user of the library like any other program.
+-- and has outcome.lua say what came of it. A user of the library like any other
+-- program.
 
 local exits = require "lvhd.command.exits"
-local json = require "lvhd.command.json"
 local lvhd = require "lvhd"
+local outcome = require "lvhd.command.outcome"
 local parser = require "lvhd.command.parser"
 local plain = require "lvhd.command.text".plain
 local progress = require "lvhd.command.progress"
 local say = require "lvhd.command.say"
 local size = require "lvhd.size"
-local verbs = require "lvhd.command.verbs"
 
 local command = {}
 
@@ -77,6 +77,14 @@ local function paths(cx, mapped)
     here = here or current_folder()
     return here .. "/" .. path
   end
+  -- Of a file that is to be made.
+  function cx.new_path(path)
+    if path == "-" then
+      usage("'-' is no file: lvhd read IMAGE > FILE writes the bytes of a disk "
+        .. "to standard output; a file that is called so is ./-")
+    end
+    return cx.path(path)
+  end
   function cx.paths(list)
     local out = {}
     for i, path in ipairs(list) do
@@ -136,13 +144,13 @@ local function answers(cx, args)
     for _, finding in ipairs(info and info.findings or {}) do
       if finding.severity ~= "note" and finding.code == (alone or finding.code)
       then
-        cx.say(("%s: %s"):format(finding.path and plain(finding.path)
-          or "what was read", say.findings({ finding })[1]))
+        cx.say(("%s: %s"):format(plain(finding.path),
+          say.findings({ finding })[1]))
       end
     end
   end
-  function cx.warn_of_chain(disk)
-    for _, info in ipairs(disk:chain()) do
+  function cx.warn_of_chain(infos)
+    for _, info in ipairs(infos) do
       cx.warn(info, "PARENT_TIME")
     end
   end
@@ -242,144 +250,6 @@ local function context(args)
   return cx
 end
 
--- ---- what came of it -----------------------------------------------------
-
-local function out(words)
-  local ok, why = io.stdout:write(words)
-  if ok then
-    ok, why = io.stdout:flush()
-  end
-  if not ok then
-    error({ output = "standard output: " .. why }, 0)
-  end
-end
-
-local function say_result(args, result, words, exit, err)
-  if args.json then
-    words = json.encode { ok = exit == exits.OK, verb = args.verb, exit = exit,
-      dry_run = args.dry_run or nil, result = result, error = err }
-  end
-  out(words and words .. "\n" or "")
-end
-
-local function say_failure(args, exit, words, err)
-  if args.json then
-    io.stdout:write(json.encode { ok = false, verb = args.verb, exit = exit,
-      dry_run = args.dry_run or nil, error = err or { message = words } }, "\n")
-  end
-  io.stderr:write("lvhd: ", words, "\n")
-  return exit
-end
-
--- So many of what failed are told one by one; JSON has them all.
-local SHOWN <const> = 5
-
--- Of create_children: what failed, a line each. What Ctrl-C has left out
--- has not failed.
-local function say_items(args, err)
-  local items, made, kept = json.list {}, 0, 0
-  local exit = exits.of(err.first.name, err.first.reason)
-  local refused, there = {}, false
-  for i, item in ipairs(err.items) do
-    local failed = lvhd.is_error(item)
-    local would = failed and args.dry_run and item.reason == "DRY_RUN"
-    local words = failed and say.error(item)
-    items[i] = would and { would = "create", path = item.path }
-      or failed and { error = say.fields(item) } or item
-    made = made + ((not failed or would) and 1 or 0)
-    kept = kept + (not failed and item.created == false and 1 or 0)
-    if failed and not would and item.name == "E_ABORT" then
-      exit = exits.INTERRUPTED
-    elseif failed and not would then
-      refused[#refused + 1] = words
-      there = there or item.name == "E_ALREADY_EXISTS"
-    end
-  end
-  for i = 1, #refused > SHOWN + 1 and SHOWN or #refused do
-    io.stderr:write("lvhd: ", refused[i], "\n")
-  end
-  if #refused > SHOWN + 1 then
-    io.stderr:write(("lvhd: and %d more that failed\n"):format(#refused
-      - SHOWN))
-  end
-  if args.json then
-    io.stdout:write(json.encode { ok = false, verb = args.verb, exit = exit,
-      dry_run = args.dry_run or nil, error = say.fields(err.first),
-      items = items }, "\n")
-  end
-  local cut = exit == exits.INTERRUPTED
-  io.stderr:write(("lvhd: %s %d of %d%s%s\n"):format(cut and "interrupted:"
-    or args.dry_run and "would make" or "made", cut and made or made - kept,
-    #items, cut and " are there" or "",
-    there and not args.keep and " (--keep takes what is there)" or ""))
-  return exit
-end
-
--- Ctrl-C, or a task that it has cancelled.
-local function say_interrupted(args)
-  local words = args.verb == "merge" and not args.dry_run
-    and "interrupted: the child reads as before; what was begun is finished "
-    .. "when the merge is run again" or "interrupted"
-  return say_failure(args, exits.INTERRUPTED, words, { name = "E_ABORT",
-    hresult = lvhd.hresult.E_ABORT, message = words, op = args.verb })
-end
-
-local function is_interrupt(err)
-  return type(err) == "string" and err:find("interrupted!", 1, true) ~= nil
-end
-
--- What the library guesses of a number is wrong of a size with a unit.
-local function mend_hint(args, err)
-  if (err.reason or ""):find "^SIZE_" and args.size and args.size:find "%a" then
-    err.hint = nil
-  end
-end
-
--- The exit code of whatever was raised.
-local function failure(args, err)
-  progress.clear(args.mode_of_progress)
-  if lvhd.is_error(err) and err.items then
-    return say_items(args, { items = err.items, first = err })
-  elseif lvhd.is_error(err, "E_ABORT") or is_interrupt(err) then
-    return say_interrupted(args)
-  elseif lvhd.is_error(err) then
-    mend_hint(args, err)
-    return say_failure(args, exits.of(err.name, err.reason),
-      say.error(err, verbs.has(args.verb, "--force")), say.fields(err))
-  elseif type(err) ~= "table" then
-    return say_failure(args, 1, tostring(err))
-  elseif err.items then
-    return say_items(args, err)
-  elseif err.usage then
-    return say_failure(args, exits.USAGE, err.usage
-      .. (err.of and "\n" .. err.of or ""))
-  elseif err.output then
-    return say_failure(args, 1, tostring(err.output))
-  end
-  local text = ("%s (0x%08X): %s '%s': %s"):format(err.name,
-    lvhd.hresult[err.name], err.op, err.path, err.message)
-  return say_failure(args, exits.of(err.name), text, { name = err.name,
-    hresult = lvhd.hresult[err.name], message = err.message, op = err.op,
-    path = err.path })
-end
-
--- After Ctrl-C: what the work has come to. It may have been too late, and all
--- is done; then that is what is said.
-local function outcome(args, cx, err)
-  if not is_interrupt(err) or not cx.task or args.dry_run then
-    return failure(args, err)
-  end
-  local fine, result = pcall(cx.task.wait, cx.task)
-  if not fine then
-    return failure(args, result)
-  end
-  progress.clear(cx.mode)
-  say_result(args, result, not cx.quiet and "done before Ctrl-C: "
-    .. (result[1] and #result .. " children" or say.short(result)) or nil,
-    exits.OK)
-  return exits.OK
-end
-
 -- ---- running -------------------------------------------------------------
 
 ---Runs the command.
@@ -389,14 +259,14 @@ function command.main(words)
   local ok, args = pcall(parser.read, words)
   if not ok then
     if type(args) == "table" and args.show then
-      ok, args = pcall(out, args.show)
-      return ok and exits.OK or failure({}, args)
+      ok, args = pcall(outcome.print, args.show)
+      return ok and exits.OK or outcome.failure({}, args)
     end
     local wanted = {}
     for _, word in ipairs(words) do
       wanted.json = wanted.json or word == "--json"
     end
-    return failure(wanted, args)
+    return outcome.failure(wanted, args)
   end
   local cx, exit, said = {}, nil, nil
   local fine, err = pcall(function()
@@ -405,18 +275,18 @@ function command.main(words)
     local result, text, code, err = run[args.verb](args, cx)
     exit = code or exits.OK
     progress.clear(cx.mode)
-    say_result(args, result, text, exit, err)
+    outcome.result(args, result, text, exit, err)
     said = true
     cx.engine:close()
   end)
-  if fine or said and is_interrupt(err) then
+  if fine or said and outcome.is_interrupt(err) then
     return exit
   end
   if args.json and exit then
     args.json = false -- there is no place any more to say it
   end
-  fine, exit = pcall(outcome, args, cx, err)
-  return fine and exit or failure(args, exit)
+  fine, exit = pcall(outcome.raised, args, cx, err)
+  return fine and exit or outcome.failure(args, exit)
 end
 
 return command

@@ -315,6 +315,13 @@ describe("the errors of changing", function()
       { "E_SHARING_VIOLATION", "merge", "JOURNAL_PENDING", "again" },
       { "E_ACCESSDENIED", "write", "NOT_WRITABLE", "write = true" },
       { "E_POINTER", "convert", "NO_PARENT_GIVEN", "parent =" },
+      { "VM_E_WRONG_HD_IMAGE_TYPE", "resize", "TYPE_UNFIT", "convert it" },
+      { "E_DISK_FULL", "merge", nil, "free room and run it again: the child" },
+      { "E_DISK_FULL", "compact", nil, "free room and run it again: the disk" },
+      { "E_DISK_FULL", "resize", "VOLUME_FULL", "free room and run it again" },
+      { "E_DISK_FULL", "relink", nil, "free room and run it again" },
+      { "E_DISK_FULL", "repair", nil, "free room and run it again" },
+      { "E_DISK_FULL", "repair", "JOURNAL_FAILED", "with some KiB free" },
     } do
       local err = core.fail(case[1], case[2], case[3])
       assert.matches(case[4], err.hint, 1, true)
@@ -324,9 +331,34 @@ describe("the errors of changing", function()
       { "E_INVALIDARG", "create_fixed", "SIZE_UNALIGNED" },
       { "E_SHARING_VIOLATION", "write", "IN_USE" },
       { "E_SHARING_VIOLATION", "merge", "SAVED_STATE" },
+      { "E_DISK_FULL", "create_dynamic", "VOLUME_FULL" },
+      { "VM_E_WRONG_HD_IMAGE_TYPE", "merge", "TYPE_UNFIT" },
+      { "VM_E_INVALID_HD_FILE", "info", "FOOTER_MISSING" },
     } do
       assert.is_nil(core.fail(table.unpack(case)).hint)
     end
+  end)
+
+  it("hint at check and repair where a parent has lost its footer", function()
+    local parent, copy = dir .. "/parent.vhd", dir .. "/copy.vhd"
+    lvhd.create_dynamic(parent, 4 * MiB):wait()
+    lvhd.create_differencing(dir .. "/child.vhd", parent):wait()
+    support.write(copy, support.read(parent):sub(1, -513))
+    for _, fn in ipairs{
+      function() return lvhd.create_differencing(dir .. "/new.vhd", copy) end,
+      function() return lvhd.create_children({ dir .. "/new.vhd" }, copy) end,
+      function()
+        return lvhd.convert(parent, dir .. "/new.vhd",
+          { to = "differencing", parent = copy })
+      end,
+      function() return lvhd.relink(dir .. "/child.vhd", copy) end,
+    } do
+      local err = expect.fails("VM_E_INVALID_HD_FILE", "FOOTER_MISSING", fn)
+      assert.matches("check tells .*, repair mends", err.hint)
+    end
+    assert.equal("FOOTER_COPY_USED", lvhd.check(copy):wait()[1].findings[1].code)
+    lvhd.repair(copy):wait()
+    lvhd.create_differencing(dir .. "/new.vhd", copy):wait()
   end)
 
   it("protect what has no write permission, from root too", function()

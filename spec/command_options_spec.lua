@@ -253,6 +253,8 @@ describe("the verbs that change:", function()
       fresh "m1.vhd"
       fresh("m2/m2.vhd", "m1.vhd")
       fresh("m2/m3.vhd", "m2/m2.vhd")
+      lvhd.open(dir .. "/m2/m3.vhd", { write = true, parents = dir })
+        :write(0, "x"):close()
       fresh("m2/m4.vhd", "m2/m3.vhd")
       fails(10, "merge m1.vhd -n", "VM_E_WRONG_HD_IMAGE_TYPE")
       fails(6, "merge m2/m2.vhd -n", "E_ACCESSDENIED")

@@ -203,14 +203,36 @@ describe("the verbs that ask:", function()
   end)
 
   it("whatever reads a parent that was changed says so", function()
-    for i, words in ipairs { "flatten c1.vhd flat.vhd", "map c1.vhd",
+    test.utime(golden, 1500000000)
+    for _, words in ipairs { "flatten c1.vhd flat.vhd", "map c1.vhd",
       "convert c1.vhd flat.raw --to raw", "read c1.vhd --length 512" } do
-      test.utime(golden, 1500000000)
-      local whose = i % 2 == 1 and "what was read" or dir .. "/c1.vhd"
       local _, _, err = cmd(words)
-      assert.matches(whose .. ": warning: PARENT_TIME: ", err, 1, true)
+      assert.matches(dir .. "/c1.vhd: warning: PARENT_TIME: ", err, 1, true)
     end
   end)
+
+  it("copies tell of each, a dry run too, and of the new disk's parents",
+    function()
+      fine "create g1.vhd --parent c1.vhd"
+      fine "create g2.vhd --parent c1.vhd"
+      test.utime(golden, 1500000000)
+      test.utime(dir .. "/c1.vhd", 1500000000)
+      local function told(words)
+        local names, code, _, err = {}, cmd(words)
+        assert.equal(0, code, err)
+        for name in err:gmatch "/([^/]*)%.vhd: warning: PARENT_TIME: " do
+          names[#names + 1] = name
+        end
+        return table.concat(names, " ")
+      end
+      for _, dry in ipairs { " -n", "" } do
+        assert.equal("g1 c1", told("flatten g1.vhd flat.vhd" .. dry))
+        assert.equal("g1 c1 g2", told("convert g1.vhd diff.vhd "
+          .. "--to differencing --parent g2.vhd" .. dry))
+        assert.equal("", told("convert g1.vhd raw.vhd --from raw --round 4MiB"
+          .. dry))
+      end
+    end)
 
   it("what was there already is not counted as made, where others fail",
     function()
@@ -303,6 +325,30 @@ describe("the verbs that change or copy:", function()
     assert.truthy(fine("merge c.vhd --delete"):find("^merged into: "))
     assert.is_true(patched() == fine "read a.vhd")
     assert.is_nil(test.stat(dir .. "/c.vhd"))
+  end)
+
+  it("merge --dry-run tells what was interrupted", function()
+    fine "create other.vhd --parent a.vhd"
+    fine("write other.vhd", "<" .. dir .. "/c.vhd")
+    local system = test.system()
+    local engine = lvhd.engine { threads = 1, system = system:pointer() }
+    system:fail { call = "pwritev", errno = "EIO", at = "a.vhd", nth = 1 }
+    assert.is_false(pcall(function()
+      engine:merge(dir .. "/c.vhd", { force = true }):wait()
+    end))
+    system:drop()
+    engine:close()
+    assert.equal("", (fine("merge c.vhd -n --force")
+      :gsub("^would merge: .-c.vhd\n  into: .-a.vhd\n  going on with the "
+      .. "merge that was interrupted\n$", "")))
+    local id = info("c.vhd").uuid
+    local words = "the merge of the child " .. id:gsub("-", "%%-")
+    fails(7, "merge other.vhd -n", words)
+    assert.matches("\n  giving up the merge of the child " .. id .. "\n",
+      fine "merge other.vhd -n --force", 1, true)
+    assert.matches("MERGE_PENDING: .* " .. words, fine "info a.vhd")
+    fine "merge c.vhd --force"
+    assert.is_nil(fine("merge other.vhd -n --force"):find("merge that", 1, true))
   end)
 
   it("merge gives a grandchild its new parent with --child", function()
@@ -399,6 +445,44 @@ describe("cures", function()
     assert.matches("with --long-paths: in bytes", (fails(3, "create "
       .. ("d"):rep(200) .. "/" .. ("e"):rep(100) .. " 64MiB", "too long")),
       1, true)
+  end)
+
+  it("tell what else can be done", function()
+    fine "create a.vhd 64MiB"
+    fine "create c.vhd --parent a.vhd"
+    fails(10, "resize c.vhd 128MiB", "lvhd flatten CHILD NEW, and resize that")
+    support.write(dir .. "/p.vhd", support.read(dir .. "/a.vhd"):sub(1, -513))
+    fails(9, "create d.vhd --parent p.vhd",
+      "lvhd check PARENT tells what is wrong with it, lvhd repair PARENT mends")
+    fine "repair p.vhd"
+    fine "create d.vhd --parent p.vhd"
+  end)
+
+  it("name the verb that was asked for", function()
+    fine "create a.vhd 64MiB"
+    fine "create c.vhd --parent a.vhd"
+    for words, name in pairs { write = "none.vhd", read = "none.vhd",
+      map = "none.vhd", ["flatten c.vhd"] = "a.vhd" } do
+      local op = words:match "^%l+"
+      local _, out, err = cmd(words .. " " .. name
+        .. (op == "read" and "" or " --json"), "</dev/null")
+      assert.matches(("): %s '%s/%s': "):format(op, dir, name), err, 1, true)
+      assert.truthy(op == "read" or out:find(('"op":"%s"'):format(op), 1, true))
+    end
+  end)
+
+  it("make no file that is called -", function()
+    fine "create a.vhd 64MiB"
+    fine "create c.vhd --parent a.vhd"
+    for _, words in ipairs { "flatten c.vhd -", "flatten a.vhd - -n",
+      "convert a.vhd -", "convert a.vhd - --to raw", "create - 4MiB",
+      "create - --parent a.vhd -n" } do
+      fails(2, words, "lvhd read IMAGE > FILE .* ./-")
+    end
+    assert.same({ "a.vhd", "c.vhd" }, support.names(dir))
+    fine "flatten c.vhd ./-"
+    fine "convert ./- -- b.vhd"
+    assert.same({ "-", "a.vhd", "b.vhd", "c.vhd" }, support.names(dir))
   end)
 
   it("tell of a parent that is another disk", function()

@@ -23,6 +23,12 @@ before_each(function()
   real:create_dynamic(path "golden", 64 * MiB):wait()
   real:create_differencing(path "web", path "golden"):wait()
   real:create_differencing(path "leaf", path "web"):wait()
+  do
+    local leaf <close> = real:open(path "leaf", { write = true })
+    leaf:write(3 * MiB, "of the leaf alone")
+  end
+  real:create_dynamic(path "other", 64 * MiB):wait()
+  real:create_differencing(path "empty", path "other"):wait()
   real:create_dynamic(path "lone", 64 * MiB):wait()
   real:create_fixed(path "fixed", 4 * MiB):wait()
   local disk <close> = real:open(path "lone", { write = true })
@@ -156,6 +162,7 @@ local CHANGING <const> = {
 local NOTHING <const> = {
   { "create_dynamic", "golden.vhd", 64 * MiB, { if_exists = "keep" } },
   { "create_children", { "web.vhd" }, "golden.vhd", { if_exists = "keep" } },
+  { "merge", "empty.vhd" },
   { "compact", "golden.vhd" },
   { "resize", "fixed.vhd", 4 * MiB },
   { "repair", "lone.vhd" },
@@ -214,6 +221,8 @@ describe("a dry run", function()
       if row[1] == "merge" then
         os.remove(dir .. "/leaf.vhd")
         real:create_differencing(dir .. "/leaf.vhd", dir .. "/web.vhd"):wait()
+        real:open(dir .. "/leaf.vhd", { write = true }):write(MiB, "again" .. i)
+          :close()
       end
     end
   end)

@@ -100,6 +100,36 @@ describe("convert of a child whose parent was changed", function()
     assert.equal(1700000000, found[1].expected)
     assert.equal(1700000100, found[1].actual)
   end)
+
+  it("of each of several, with its path, and of the new disk's parents",
+    function()
+      local function name(i)
+        return ("%s/%s.vhd"):format(dir, i)
+      end
+      lvhd.create_dynamic(name "1", 8 * MiB):wait()
+      for i = 2, 4 do
+        lvhd.create_differencing(name(i), name(i - 1)):wait()
+      end
+      lvhd.create_differencing(name "5", name "2"):wait()
+      lvhd.create_differencing(name "6", name "5"):wait()
+      run(("touch -d @1700000100 %s %s %s"):format(q(name "1"), q(name "3"),
+        q(name "5")))
+      local function told(source, opts)
+        local paths = {}
+        for i, f in ipairs(lvhd.convert(name(source), dir .. "/new.vhd", opts)
+          :wait().findings) do
+          assert.equal("PARENT_TIME", f.code)
+          paths[i] = f.path
+        end
+        run("rm " .. q(dir .. "/new.vhd"))
+        return paths
+      end
+      local child = { to = "differencing", parent = name "6" }
+      assert.same({ name "4", name "2" }, told "4")
+      assert.same({ name "6", name "2" }, told("1", child))
+      assert.same({ name "4", name "2", name "6" }, told("4", child))
+      assert.same({}, told "1")
+    end)
 end)
 
 describe("a volume that is full", function()

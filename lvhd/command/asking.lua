@@ -72,7 +72,7 @@ end
 function asking.read(args, cx)
   local path = cx.path(args.image)
   local disk <close> = cx.engine:open(path, cx.opening(args))
-  cx.warn_of_chain(disk)
+  cx.warn_of_chain(disk:chain())
   local first, stop = range(disk, path, args, cx)
   local at = first
   while at < stop do

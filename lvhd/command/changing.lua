@@ -99,6 +99,19 @@ function changing.write(args, cx)
     plain(path)) or nil
 end
 
+-- What was interrupted there, of which nothing is refused: this merge, or with
+-- --force that of another child.
+local function pending(target, child)
+  for _, finding in ipairs(target.findings) do
+    if finding.code == "MERGE_PENDING" then
+      return finding.expected == child.uuid
+        and "\n  going on with the merge that was interrupted"
+        or "\n  giving up the merge of the child " .. finding.expected
+    end
+  end
+  return ""
+end
+
 function changing.merge(args, cx)
   local child, opts = cx.path(args.child), options(args, cx)
   opts.into = args.into and cx.path(args.into)
@@ -108,8 +121,9 @@ function changing.merge(args, cx)
     return cx.engine:merge(child, opts)
   end, function()
     local chain = cx.engine:chain(child, cx.opening(args))
-    return { disk = chain[1], chain = chain }, "\n  into: "
-      .. (opts.into and plain(opts.into) or say.short(chain[2]))
+    local target = opts.into and cx.engine:info(opts.into) or chain[2]
+    return { disk = chain[1], chain = chain }, ("\n  into: %s%s"):format(
+      say.short(target), pending(target, chain[1]))
   end)
 end
 

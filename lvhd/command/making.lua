@@ -101,7 +101,7 @@ end
 
 local function create_one(args, cx)
   local opts = options(args, cx)
-  local image = cx.path(args.image)
+  local image = cx.new_path(args.image)
   if args.parent then
     return cx.engine:create_differencing(image, cx.path(args.parent), opts)
   end
@@ -163,19 +163,35 @@ function making.create(args, cx)
     ("would make: %s, %s: %s"):format(kind, text.size(bytes), plain(image))
 end
 
+-- What a dry run has not read, and doubts all the same: a layer that two chains
+-- have once.
+local function warn_of_chains(args, cx, chain, parent)
+  local infos, seen = {}, {}
+  local other = parent and cx.engine:chain(parent, cx.opening(args)) or {}
+  for _, list in ipairs { chain, other } do
+    for _, info in ipairs(list) do
+      infos[#infos + 1] = not seen[info.path] and info or nil
+      seen[info.path] = true
+    end
+  end
+  cx.warn_of_chain(infos)
+end
+
 local function convert(args, cx, source, opts)
-  local dest = cx.path(args.dest)
+  local dest = cx.new_path(args.dest)
   local info = cx.attempt(function()
     return cx.engine:convert(source, dest, opts)
   end)
   if not args.dry_run then
     return done(info, cx)
   end
-  local what = opts.from == "raw" and plain(source)
-    or say.short(cx.engine:chain(source, cx.opening(args))[1])
+  local chain = opts.from ~= "raw"
+    and cx.engine:chain(source, cx.opening(args)) or {}
+  warn_of_chains(args, cx, chain, opts.parent)
   return { would = "convert", source = source, path = dest,
     type = opts.to or "dynamic" }, ("would make: %s: %s\n  of: %s"):format(
-    opts.to or "dynamic", plain(dest), what)
+    opts.to or "dynamic", plain(dest), chain[1] and say.short(chain[1])
+    or plain(source))
 end
 
 function making.convert(args, cx)
@@ -191,6 +207,7 @@ end
 function making.flatten(args, cx)
   local source = cx.path(args.source)
   local opts = options(args, cx)
+  cx.new_path(args.dest) -- a wrong word before a wrong disk
   opts.to, opts.parents = args.to, cx.opening(args).parents
   local info = cx.engine:info(source)
   if info.type ~= "differencing" then

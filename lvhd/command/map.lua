@@ -351,7 +351,7 @@ function map.run(args, cx)
     cx.usage("--svg - and --json: both would go to standard output")
   end
   local disk <close> = cx.engine:open(cx.path(args.image), cx.opening(args))
-  cx.warn_of_chain(disk)
+  cx.warn_of_chain(disk:chain())
   local columns = columns_of(args, cx)
   local counted = map.count(disk, math.max(1, math.min(columns,
     disk:size() // 512)))

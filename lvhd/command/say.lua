@@ -129,6 +129,9 @@ local CURES <const> = {
   { 'round = "(.-)"', "--round %1" }, { 'parent = "%.%.%."', "--parent FILE" },
   { "name the files themselves, open{ leaf, parent, ... }",
     "relink it to the parent's path without links" },
+  { "^convert it into a disk without parent,", "lvhd flatten CHILD NEW," },
+  { "^check tells what is wrong with the parent, repair",
+    "lvhd check PARENT tells what is wrong with it, lvhd repair PARENT" },
 }
 local MESSAGES <const> = {
   { "the engine maps no such drive", "no --drive maps it" },

@@ -45,8 +45,7 @@ static void set_child(lua_State *L, unsigned has, const uint8_t uuid[16]) {
 #define PENDING "run the operation that was interrupted again"
 #define NO_ROOM "free room and run it again: the disk reads as before"
 #define NO_FOOTER                                                            \
-  "check tells what is wrong with the parent, and repair whether it can be " \
-  "mended"
+  "check tells what is wrong with the parent, repair mends what can be mended"
 
 /* The one line that cures, where it is the same for all; the last that fits
  * counts. */
