@@ -80,8 +80,9 @@ end
 ---Folds a differencing disk into its parent, or with `into` into a farther
 ---ancestor: that one reads afterwards as the child did. Until it has
 ---succeeded the child reads as before, whatever happens, while the target may
----hold a part of it already; run it again to finish it. The result is the
----target's info.
+---hold a part of it already; run it again to finish it. Where the target has all
+---of it, and neither `delete` nor `children` ask for more, nothing is changed. The
+---result is the target's info.
 ---The target is changed: every other child of it that nobody found is ruined.
 ---Raises, here or from the wait: what `open` with `write` raises;
 ---VM_E_WRONG_HD_IMAGE_TYPE (the child has no parent), E_INVALIDARG
@@ -119,9 +120,9 @@ end
 ---what is cut off must be zeros: VM_E_IMAGE_SIZE_TOO_SMALL (DATA_BEYOND, and
 ---`err.offset` is the last byte that is not).
 ---Raises, here or from the wait: the errors of sizes, as create_fixed;
----VM_E_WRONG_HD_IMAGE_TYPE (a differencing disk), VM_E_FILE_READ_ONLY,
----E_SHARING_VIOLATION (IN_USE, OTHER_CHILDREN, SAVED_STATE, JOURNAL_PENDING),
----E_DISK_FULL, and what opening a file gives.
+---VM_E_WRONG_HD_IMAGE_TYPE (a differencing disk: convert it first),
+---VM_E_FILE_READ_ONLY, E_SHARING_VIOLATION (IN_USE, OTHER_CHILDREN, SAVED_STATE,
+---JOURNAL_PENDING), E_DISK_FULL, and what opening a file gives.
 ---@param path string
 ---@param size integer|string bytes, or "40 GiB"; a multiple of 512
 ---@param opts? lvhd.ResizeOptions

@@ -684,7 +684,8 @@ lvhd_children(lvhd_engine *engine, const char *parent,
  *                          OTHER_CHILDREN: disks that read from this one
  *                          would be ruined (err.others; force overrides);
  *                          SAVED_STATE; JOURNAL_PENDING: another operation
- *                          was interrupted and is to be run again (force)
+ *                          was interrupted and is to be run again (force); of
+ *                          a merge err.expected_uuid is the child's
  *   VM_E_FILE_READ_ONLY    no write permission bit, for root too
  *   VM_E_WRONG_HD_IMAGE_TYPE
  *   VM_E_PARENT_MODIFIED   the parent's time is not the recorded one (force)
@@ -706,7 +707,9 @@ struct lvhd_convert_options {
 /* Makes a new image with the content of source (a child: with its parents').
  * dest obeys the rules of new files (relative: to the folder of an absolute
  * source), source is taken as open(2) takes it, and is only read; a reader's
- * lock on all its files keeps others from writing meanwhile.  Zeros become
+ * lock on all its files keeps others from writing meanwhile.  Parents in its
+ * chain, and in that of `parent`, that were changed after their children were
+ * made are findings of the info, with the child's path.  Zeros become
  * holes, or blocks and sectors that are not there; of a differencing disk what
  * reads as the parent's is not there.  Progress: bytes of the new disk.
  * Errors beside those of creating: what opening a chain gives, with the file
@@ -728,7 +731,8 @@ struct lvhd_merge_options {
 };
 
 /* Folds a differencing disk into its parent, or into a farther ancestor with
- * all that lie between.  The info is the target's. */
+ * all that lie between.  Where that has all of it already, and neither remove
+ * nor children ask for more, nothing is changed.  The info is the target's. */
 LVHD_API LVHD_NODISCARD int
 lvhd_merge(lvhd_engine *engine, const char *child,
            const struct lvhd_merge_options *opts, lvhd_task **out,
