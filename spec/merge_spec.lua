@@ -285,6 +285,21 @@ describe("a merge", function()
     end
   end)
 
+  it("does what else is asked for where the target has all of it", function()
+    local root, mid = pair()
+    local leaf = child_of(mid, "leaf.vhd", 3)
+    local kid = child_of(leaf, "kid.vhd", 4)
+    lvhd.merge(leaf.path, { into = root.path }):wait()
+    lvhd.relink(kid.path, leaf.path):wait()
+    lvhd.merge(leaf.path, { into = root.path, children = { kid.path } }):wait()
+    assert.equal(root.path, lvhd.chain(kid.path)[2].path)
+    lvhd.merge(leaf.path, { into = root.path, children = { kid.path },
+      delete = true }):wait()
+    assert.same({ "kid.vhd", "root.vhd" }, support.names(dir))
+    reads(kid.path, kid:read(0, kid.size))
+    sound(kid.path)
+  end)
+
   it("leaves a target alone that has all of it, where the time fits", function()
     local root, child = pair()
     lvhd.merge(child.path):wait()
