@@ -231,6 +231,7 @@ static void test_unnamable(void) {
 /* The folder of all has its slash already. */
 static void test_root(void) {
   struct lv_create c = {.env = &env, .type = LVHD_RAW, .size = 512};
+  struct lv_findings noted = {0};
   struct lv_look look;
   char image[] = "/a", root[] = "/", folder[] = "/b";
   begin();
@@ -245,10 +246,15 @@ static void test_root(void) {
   CHECK_INT(lv_outcome_new(&c, &look, NULL), 0); /* instead of the first */
   CHECK_STR(lv_outcome_info(&c)->path, "/b/a");
   CHECK_INT(lv_outcome_info(&c)->finding_count, 0);
-  c.noted.reason = LV_R_TIME_LOST; /* of what was converted */
+  for (uint64_t i = 0; i < 50; i++) /* of what was converted */
+    lv_finding(&noted, LVHD_WARNING, LV_R_TIME_LOST, LVHD_HAS_ACTUAL, 0, i, 0);
+  c.noted = &noted;
   CHECK_INT(lv_outcome_new(&c, &look, NULL), 0);
-  CHECK_INT(lv_outcome_info(&c)->finding_count, 1);
-  CHECK_INT(lv_outcome_info(&c)->findings[0].reason, LV_R_TIME_LOST);
+  CHECK_INT(lv_outcome_info(&c)->finding_count, 50);
+  CHECK_INT(lv_outcome_info(&c)->findings[49].reason, LV_R_TIME_LOST);
+  CHECK_INT(lv_outcome_info(&c)->findings[49].actual, 49);
+  CHECK_STR(lv_outcome_info(&c)->path, "/b/a");
+  lv_findings_free(&noted);
   free(c.outcome);
 }
 
