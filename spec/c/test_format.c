@@ -219,7 +219,7 @@ static void sign_footer(uint8_t *bytes) {
 static void refuse_footer(const uint8_t *bytes, enum lv_reason reason,
                           unsigned has, uint64_t expected, uint64_t actual,
                           uint64_t offset) {
-  struct lvhd_finding bad = {0, LVHD_NOTE, 0, 0, 0, 0};
+  struct lvhd_finding bad = {.severity = LVHD_NOTE};
   struct lv_footer footer;
 
   CHECK_INT(lv_footer_decode(&footer, bytes, &bad), reason);
@@ -412,7 +412,7 @@ static void sign_header(uint8_t *bytes) {
 static void refuse_header(const uint8_t *bytes, enum lv_reason reason,
                           unsigned has, uint64_t expected, uint64_t actual,
                           uint64_t offset) {
-  struct lvhd_finding bad = {0, LVHD_NOTE, 0, 0, 0, 0};
+  struct lvhd_finding bad = {.severity = LVHD_NOTE};
   struct lv_header header;
 
   CHECK_INT(lv_header_decode(&header, bytes, &bad), reason);
