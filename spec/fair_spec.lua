@@ -47,6 +47,8 @@ describe("beside long operations #tsan", function()
     prepare = function(base)
       lvhd.create_dynamic(base .. "-parent.vhd", 64 * MiB):wait()
       lvhd.create_differencing(base .. ".vhd", base .. "-parent.vhd"):wait()
+      lvhd.open(base .. ".vhd", { write = true, children_in = false })
+        :write(0, "what is to be merged"):close()
     end,
     call = function(engine, base)
       return engine:merge(base .. ".vhd", { children_in = false })

@@ -834,6 +834,9 @@ row("Merge", "VM_E_APP_SHUTTING_DOWN", "the engine is closed", "call",
   on("c.vhd", merge, closed))
 row("Merge", "DISP_E_EXCEPTION", "the device fails", "task",
   on("c.vhd", merge, function(w)
+    local child <close> = lvhd.open(w:host("c.vhd"), { write = true,
+      parents = w:host("") })
+    child:write(0, "what is to be merged"):flush()
     w.system:fail{ call = "pwritev", errno = "EIO", times = 0 }
   end), { fault = true })
 row("Merge", "VM_E_HD_IMAGE_OPEN_FAIL", "gone", "call",
