@@ -8,6 +8,7 @@
 
 #include "image/journal.h"
 #include "io/drives.h"
+#include "told.h"
 #include "trouble.h"
 
 #define NOTE "a/.disk.lvhd-journal"
@@ -20,7 +21,7 @@ static struct lvhd_error err = LVHD_ERROR_INIT;
 
 /* base/a/disk, of an engine that maps drives: its path has no link in it. */
 static void begin(void) {
-  const struct lvhd_drive list[] = {{"C", trouble_base}};
+  const struct lvhd_drive list[] = {{"C", base}};
   trouble_begin(&t);
   lv_env_init(&env, &t.sys);
   CHECK_INT(lv_drives_new(&drives, list, 1, &err), 0);
@@ -35,7 +36,7 @@ static void end(void) {
   lv_drives_free(drives);
   CHECK_INT(unlink(in("a/disk")), 0);
   CHECK_INT(rmdir(in("a")), 0);
-  CHECK_INT(entries(trouble_base), 2);
+  CHECK_INT(entries(base), 2);
 }
 
 static struct lv_journal note = {.verb = LV_JOURNAL_COMPACT,
@@ -323,7 +324,7 @@ static void test_named(void) {
 
 int main(void) {
   unsigned open = descriptors();
-  trouble_folder("journal");
+  base_make("journal");
   test_both_ways();
   test_owner();
   test_time();
@@ -333,6 +334,6 @@ int main(void) {
   test_unlisted();
   test_named();
   CHECK_INT(descriptors(), open);
-  CHECK_INT(rmdir(trouble_base), 0);
+  CHECK_INT(rmdir(base), 0);
   return check_done();
 }

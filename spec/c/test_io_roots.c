@@ -9,6 +9,7 @@
 #include "io/root.h"
 #include "io/walk.h"
 #include "poor.h"
+#include "told.h"
 #include "trouble.h"
 
 static struct trouble t;
@@ -94,7 +95,7 @@ static int ask_folder_root(void) {
 static int ask_around(void) {
   int code = lv_root_around(&root, &env, &opened, in("file"), NULL);
   if (code == 0)
-    CHECK_STR(root.real, trouble_base);
+    CHECK_STR(root.real, base);
   lv_root_free(&root, &env);
   return code;
 }
@@ -427,7 +428,7 @@ static struct {
   unsigned files, skipped;
 } found;
 
-static const char *walk_from = trouble_base;
+static const char *walk_from = base;
 
 static int walk_all(bool shallow, struct lvhd_error *to) {
   struct lv_walk *walk = NULL;
@@ -435,7 +436,7 @@ static int walk_all(bool shallow, struct lvhd_error *to) {
   int code = lv_walk_new(&walk, &env, to);
   memset(&found, 0, sizeof found);
   if (code == 0)
-    code = shallow ? lv_walk_begin_shallow(walk, trouble_base, to)
+    code = shallow ? lv_walk_begin_shallow(walk, base, to)
                    : lv_walk_begin(walk, walk_from, to);
   while (code == 0 && what != LV_WALK_END) {
     struct lv_file file = LV_FILE_INIT;
@@ -444,7 +445,7 @@ static int walk_all(bool shallow, struct lvhd_error *to) {
     found.files += what == LV_WALK_FILE;
     found.skipped += what == LV_WALK_SKIPPED;
     if (what == LV_WALK_FILE)
-      CHECK(strncmp(path, in(""), strlen(trouble_base) + 1) == 0);
+      CHECK(strncmp(path, in(""), strlen(base) + 1) == 0);
     lv_file_close(&file, &env);
   }
   lv_walk_free(walk);
@@ -609,7 +610,7 @@ static void test_walk_races(void) {
 
 int main(void) {
   unsigned open = descriptors();
-  trouble_folder("io-roots");
+  base_make("io-roots");
   test_root_rest();
   test_file_root();
   test_folder_moved();
@@ -624,6 +625,6 @@ int main(void) {
   test_walk_root();
   test_walk_races();
   CHECK_INT(descriptors(), open);
-  CHECK_INT(rmdir(trouble_base), 0);
+  CHECK_INT(rmdir(base), 0);
   return check_done();
 }

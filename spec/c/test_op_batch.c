@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "lvhd.h"
+#include "folder.h"
 #include "trouble.h"
 
 #define KIDS 6
@@ -87,7 +88,7 @@ static void remove_all(void) {
     (void)unlink(in(kids[i]));
   for (size_t i = 0; i < COUNT(folders); i++)
     (void)rmdir(in(folders[i]));
-  CHECK_INT(entries(trouble_base), 3); /* and the parent */
+  CHECK_INT(entries(base), 3); /* and the parent */
 }
 
 /* All of them are there. */
@@ -460,7 +461,7 @@ static bool make_parent(void) {
 }
 
 int main(void) {
-  trouble_folder("op-batch");
+  base_make("op-batch");
   if (!CHECK(make_parent()))
     return check_done();
   begin();
@@ -480,6 +481,6 @@ int main(void) {
   test_cancel();
   test_cancel_later();
   CHECK_INT(unlink(in("parent.vhd")), 0);
-  CHECK_INT(rmdir(trouble_base), 0);
+  CHECK_INT(rmdir(base), 0);
   return check_done();
 }
