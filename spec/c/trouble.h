@@ -57,7 +57,7 @@ struct trouble {
   void (*saw)(struct trouble *t, const char *call, int fd, const char *path,
               bool well);
   bool folders;    /* what opens a folder is another call, "folder" */
-  const char *hit; /* the last call that a rule befell */
+  const char *hit; /* the last call that the first rule befell */
   void (*forge)(void *answer); /* of the call that is being made */
   unsigned wrong;  /* closes of what was not open */
 };
@@ -110,7 +110,8 @@ static int trouble_asks(struct trouble *t, const char *call, int fd,
     struct trouble_rule *rule = &t->rules[i];
     if (!trouble_meant(rule, call, fd, path) || !trouble_befalls(rule))
       continue;
-    t->hit = call;
+    if (i == 0)
+      t->hit = call;
     if (rule->meddle)
       rule->meddle();
     if (rule->forge)
