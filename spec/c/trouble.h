@@ -58,6 +58,7 @@ struct trouble {
               bool well);
   bool folders;    /* what opens a folder is another call, "folder" */
   const char *hit; /* the last call that the first rule befell */
+  int fd;          /* and of which descriptor, or in which folder */
   void (*forge)(void *answer); /* of the call that is being made */
   unsigned wrong;  /* closes of what was not open */
 };
@@ -110,8 +111,10 @@ static int trouble_asks(struct trouble *t, const char *call, int fd,
     struct trouble_rule *rule = &t->rules[i];
     if (!trouble_meant(rule, call, fd, path) || !trouble_befalls(rule))
       continue;
-    if (i == 0)
+    if (i == 0) {
       t->hit = call;
+      t->fd = fd;
+    }
     if (rule->meddle)
       rule->meddle();
     if (rule->forge)
