@@ -139,7 +139,7 @@ static inline int64_t trouble_tells(struct trouble *t, const char *call,
                                     void *answer, int64_t got) {
   int saved = errnum > 0 ? errnum : errno;
   int64_t says = errnum == 0 ? got : errnum == SKIPPED ? 0 : -1;
-  if (says >= 0 && t->forge && answer)
+  if (got >= 0 && t->forge && answer)
     t->forge(answer);
   if (t->saw)
     t->saw(t, call, fd, path, says >= 0);
@@ -150,8 +150,8 @@ static inline int64_t trouble_tells(struct trouble *t, const char *call,
 /* ---- the table ---------------------------------------------------------- */
 
 /* Parameters, of which the first names the folder or the file; the path; and
- * where the answer goes.  What has one is made even where it fails: that it
- * is right must not count then. */
+ * where the answer goes.  What has one is made, and forged, even where it
+ * fails: what is there then must not count. */
 #define TROUBLE_CALLS(X)                                                     \
   X(int, dupfd, (int a, int b), (a, b), NULL, NULL)                          \
   X(int, fstat, (int a, struct stat *b), (a, b), NULL, b)                    \
