@@ -14,6 +14,7 @@
  */
 #include <errno.h>
 
+#include "folder.h"
 #include "judge.h"
 #include "poor.h"
 
@@ -66,7 +67,7 @@ static bool try_one(const struct verb *v, unsigned k, bool on,
                     enum poor_who who, unsigned threads, unsigned *refused) {
   struct lvhd_error err = LVHD_ERROR_INIT;
   unsigned failed = check_failed;
-  long held = 0, open = world_descriptors();
+  long held = 0, open = descriptors();
   lvhd_engine *engine = NULL;
   bool reached = false;
   int code = 0;
@@ -90,7 +91,7 @@ static bool try_one(const struct verb *v, unsigned k, bool on,
             loosely ? roughly : wanted);
   loosely = false;
   lvhd_engine_free(engine, false);
-  CHECK_INT(world_descriptors(), open);
+  CHECK_INT(descriptors(), open);
   CHECK_INT(atomic_load(&poor.held), held);
   if (failed != check_failed && complaints++ < TOLD_MAX)
     fprintf(stderr, "  %s, allocation %u%s, by %u: %s\n", v->name, k,
@@ -127,7 +128,7 @@ static void look(const struct verb *v, bool all) {
 static void no_thread(const struct verb *v, unsigned k, bool on,
                       unsigned threads) {
   struct lvhd_error err = LVHD_ERROR_INIT;
-  long held = 0, open = world_descriptors();
+  long held = 0, open = descriptors();
   lvhd_engine *engine = NULL;
   int code = 0;
   world_reset();
@@ -149,7 +150,7 @@ static void no_thread(const struct verb *v, unsigned k, bool on,
   lvhd_error_clear(&err);
   CHECK(is_as_wanted(v));
   lvhd_engine_free(engine, false);
-  CHECK_INT(world_descriptors(), open);
+  CHECK_INT(descriptors(), open);
   CHECK_INT(atomic_load(&poor.held), held);
   tries++;
 }
