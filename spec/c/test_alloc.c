@@ -17,31 +17,20 @@
 #include "folder.h"
 #include "judge.h"
 #include "poor.h"
+#include "trouble.h"
 
 #define TOLD_MAX 20
 
 /* ---- engines ----------------------------------------------------------- */
 
-static struct lv_sys poor_sys;
+static struct trouble poor_sys;
 
-static ssize_t no_readlinkat(const struct lv_sys *sys, int dir,
-                             const char *path, char *buf, size_t n) {
-  (void)sys, (void)dir, (void)path, (void)buf, (void)n;
-  errno = ENOENT;
-  return -1;
-}
-
-static int no_openat2(const struct lv_sys *sys, int dir, const char *path,
-                      int flags, uint64_t resolve) {
-  (void)sys, (void)dir, (void)path, (void)flags, (void)resolve;
-  errno = ENOSYS;
-  return -1;
-}
-
-static int no_fdatasync(const struct lv_sys *sys, int fd) {
-  (void)sys, (void)fd;
-  errno = EIO;
-  return -1;
+/* Of any thread. */
+static int due(const char *call) {
+  return strcmp(call, "readlinkat") == 0  ? ENOENT
+         : strcmp(call, "openat2") == 0   ? ENOSYS
+         : strcmp(call, "fdatasync") == 0 ? EIO
+                                          : 0;
 }
 
 static lvhd_engine *engine_for(const struct verb *v, unsigned threads) {
@@ -53,7 +42,7 @@ static lvhd_engine *engine_for(const struct verb *v, unsigned threads) {
     opts.drive_count = 2;
   }
   if ((v->flags & POOR_SYS) != 0)
-    opts.system = &poor_sys;
+    opts.system = &poor_sys.sys;
   CHECK_INT(lvhd_engine_new(&engine, &opts, NULL), 0);
   return engine;
 }
@@ -181,10 +170,8 @@ int main(int argc, char **argv) {
                                                              : "/tmp");
   if (mkdtemp(world.root) == NULL)
     return 1;
-  poor_sys = lv_sys_real;
-  poor_sys.readlinkat = no_readlinkat;
-  poor_sys.openat2 = no_openat2;
-  poor_sys.fdatasync = no_fdatasync;
+  trouble_begin(&poor_sys);
+  poor_sys.due = due;
   build();
   world_take();
   for (unsigned sync = LVHD_SYNC_NONE; sync >= LVHD_SYNC_FULL; sync--) {

@@ -165,7 +165,7 @@ static void see(void *answer) {
 static void test_cycles(void) {
   struct world w;
   begin(&w, 3);
-  trouble_fail(&w.f.t, "fstat", 0, 1, ALWAYS)->forge = see;
+  trouble_forge(&w.f.t, "fstat", see);
   as = 1, on = 7;
   breaks(&w, 9, 1, BROKEN, LV_R_CHAIN_CYCLE, BASE);
   as = 1, on = 8;

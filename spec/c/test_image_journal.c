@@ -101,11 +101,10 @@ static void test_both_ways(void) {
 static uid_t its_user;
 static gid_t its_group;
 
-static int owned(const struct lv_sys *sys, int fd, struct stat *st) {
-  int code = lv_sys_real.fstat(sys, fd, st);
+static void owned(void *answer) {
+  struct stat *st = answer;
   st->st_uid = its_user;
   st->st_gid = its_group;
-  return code;
 }
 
 static enum lv_journal_state state_of(uid_t user, gid_t group) {
@@ -121,7 +120,7 @@ static void test_owner(void) {
   begin();
   CHECK_INT(put_note(false), 0);
   lv_folder_close(&beside, &env);
-  t.sys.fstat = owned;
+  trouble_forge(&t, "fstat", owned);
   disk.st.st_uid = geteuid() + 1;
   disk.st.st_gid = 20;
   disk.st.st_mode = S_IFREG | 0644;
@@ -134,7 +133,7 @@ static void test_owner(void) {
   CHECK_INT(state_of(stranger, 21), LV_JOURNAL_FOREIGN);
   disk.st.st_mode = S_IFREG | 0646;
   CHECK_INT(state_of(stranger, 21), LV_JOURNAL_GOOD);
-  t.sys.fstat = trouble_fstat;
+  trouble_over(&t);
   CHECK_INT(unlink(in(NOTE)), 0);
   CHECK_INT(mkfifo(in(NOTE), 0600), 0);
   CHECK_INT(look(), 0);
@@ -229,13 +228,6 @@ static void move_back(void) {
   CHECK_INT(rename(in("b"), in("a")), 0);
 }
 
-static int other_volume(const struct lv_sys *sys, int dir, const char *name,
-                        struct stat *st, int flags) {
-  int code = lv_sys_real.fstatat(sys, dir, name, st, flags);
-  st->st_dev++;
-  return code;
-}
-
 /* No note beside what is not the file: it would tell of another. */
 static void test_write_elsewhere(void) {
   begin();
@@ -245,9 +237,9 @@ static void test_write_elsewhere(void) {
   REASON(&err, put_note(true), E_SHARING_VIOLATION, FILE_REPLACED);
   CHECK(!exists("b/.disk.lvhd-journal"));
   move_back();
-  t.sys.fstatat = other_volume;
+  trouble_forge(&t, "fstatat", other_volume);
   REASON(&err, put_note(true), E_SHARING_VIOLATION, FILE_REPLACED);
-  t.sys.fstatat = trouble_fstatat;
+  trouble_over(&t);
   CHECK_INT(rename(in("a/disk"), in("a/moved")), 0);
   REASON(&err, put_note(true), E_SHARING_VIOLATION, FILE_REPLACED);
   put_text("a/disk", "another");

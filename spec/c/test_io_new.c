@@ -275,13 +275,6 @@ static void test_poor_abandon(void) {
 
 /* ---- whose name it is --------------------------------------------------- */
 
-static int other_volume(const struct lv_sys *sys, int dir, const char *name,
-                        struct stat *st, int flags) {
-  int code = lv_sys_real.fstatat(sys, dir, name, st, flags);
-  st->st_dev++;
-  return code;
-}
-
 /* A failed settling takes the name away if it is ours beyond doubt. */
 static void test_settle(void) {
   for (int round = 0; round < 3; round++) {
@@ -292,7 +285,7 @@ static void test_settle(void) {
     if (round == 1)
       trouble_fail(&t, "fstatat", EIO, 1, 1);
     if (round == 2)
-      t.sys.fstatat = other_volume; /* another's file of that number */
+      trouble_forge(&t, "fstatat", other_volume);
     TOLD(&err, lv_newfile_settle(&file, &err), E_DISK_FULL, EDQUOT, "close");
     over();
     CHECK_INT(exists("new.vhd"), round != 0);

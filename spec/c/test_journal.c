@@ -301,7 +301,7 @@ static void test_owner(void) {
     note_is.st_mode = cases[i].mode;
     note_is.st_uid = cases[i].uid;
     note_is.st_gid = cases[i].gid;
-    trouble_fail(&f.t, "fstat", 0, 1, ALWAYS)->forge = see;
+    trouble_forge(&f.t, "fstat", see);
     l = look_of(&f, &image);
     CHECK_INT(l.code, 0);
     if (!CHECK_SAME(l.state, cases[i].good ? LV_JOURNAL_GOOD

@@ -837,12 +837,10 @@ static void same_states(void) {
 
 static void remove_no(void) { drop("~/in/gone"); }
 
-static void no_links(void *st) { ((struct stat *)st)->st_nlink = 0; }
-
 /* Whatever there is has no name any more. */
 static void all_unlinked(void) {
-  trouble_fail(&calls, "fstat", 0, 1, ALWAYS)->forge = no_links;
-  trouble_fail(&calls, "fstatat", 0, 1, ALWAYS)->forge = no_links;
+  trouble_forge(&calls, "fstat", no_links);
+  trouble_forge(&calls, "fstatat", no_links);
 }
 
 /* The folder goes under the look, and is looked for anew; one that never
@@ -951,13 +949,13 @@ static void rooms(void) {
   q.volume = false; /* then it is asked with the file itself */
   q.opts.allocate = LVHD_RESERVE;
   calls_break("fstatat", 0, 1, ALWAYS);
-  trouble_fail(&calls, "fstatfs", 0, 1, ALWAYS)->forge = is_full;
+  trouble_forge(&calls, "fstatfs", is_full);
   expect_once(ask_look, "room", "~/in 0K");
   q.volume = true; /* what is there already needs none */
   q.image = "~/in/dyn.vhd";
   q.opts.keep = true;
   calls_break("fstatat", 0, 1, ALWAYS);
-  trouble_fail(&calls, "fstatfs", 0, 1, ALWAYS)->forge = is_full;
+  trouble_forge(&calls, "fstatfs", is_full);
   expect_once(ask_look, "room", "~/in exists 0K");
 }
 

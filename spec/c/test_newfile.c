@@ -30,11 +30,6 @@ static void has_magic(void *answer) {
   st->f_type = magic;
 }
 
-static void other_device(void *answer) {
-  struct stat *st = answer;
-  st->st_dev++;
-}
-
 static int close_open(const struct lv_sys *sys, int fd) {
   CHECK(fd >= 0);
   return trouble_close(sys, fd);
@@ -260,7 +255,7 @@ static void test_reserve_ahead(void) {
   struct job j;
   break_call(&f, "fallocate", EIO, 0, 0);
   magic = EXT4_SUPER_MAGIC;
-  trouble_fail(&f, "fstatfs", 0, 1, ALWAYS)->forge = has_magic;
+  trouble_forge(&f, "fstatfs", has_magic);
   CHECK_INT(begin(&j, &f, "", false), 0);
   lv_newfile_much(&j.file, false);
   CHECK(j.file.reserves);
@@ -278,7 +273,7 @@ static void test_reserve_ahead(void) {
   over(&j, 0);
   break_call(&f, "fstatfs", EIO, 1, 1);
   magic = EXT4_SUPER_MAGIC;
-  trouble_fail(&f, "fstatfs", 0, 1, ALWAYS)->forge = has_magic;
+  trouble_forge(&f, "fstatfs", has_magic);
   CHECK_INT(begin(&j, &f, "", false), 0);
   lv_newfile_much(&j.file, false);
   CHECK(!j.file.reserves);
@@ -504,7 +499,7 @@ static void test_not_ours(void) {
     CHECK_INT(begin(&j, &f, "", false), 0);
     CHECK_INT(lv_newfile_link(&j.file, false, &j.err), 0);
     if (way == 2)
-      trouble_fail(&f, "fstatat", 0, 1, ALWAYS)->forge = other_device;
+      trouble_forge(&f, "fstatat", other_volume);
     f.rules[0].calls = 0;
     f.rules[0].from = 1;
     f.rules[0].times = way < 2;

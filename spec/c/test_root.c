@@ -197,7 +197,6 @@ static void other_file(void) {
 static void no_file(void) { move("~/in/a.vhd", "~/in/kept"); }
 static void file_back(void) { move("~/in/kept", "~/in/a.vhd"); }
 
-static void other_device(void *st) { ((struct stat *)st)->st_dev++; }
 static void other_inode(void *st) { ((struct stat *)st)->st_ino++; }
 
 /* Between the look at a file and the hold of its folder. */
@@ -215,7 +214,7 @@ static void change_roots(void) {
   calls_break("fstat", 0, 1, 1)->meddle = no_file;
   expect_once(ask_init, "no file", OUTSIDE);
   file_back();
-  calls_break("fstat", 0, 1, 1)->forge = other_device;
+  calls_break("fstat", 0, 1, 1)->forge = other_volume;
   expect_once(ask_init, "another volume", OUTSIDE);
   calls_break("fstat", 0, 1, 1)->forge = other_inode;
   expect_once(ask_init, "another number", OUTSIDE);
@@ -377,7 +376,7 @@ static void change_files(void) {
   calls_break("close", 0, 2, 1)->meddle = other_file;
   expect_once(ask_open, "another file", OUTSIDE);
   none_now();
-  calls_break("fstat", 0, 3, 1)->forge = other_device;
+  calls_break("fstat", 0, 3, 1)->forge = other_volume;
   expect_once(ask_open, "another volume", OUTSIDE);
   calls_break("fstat", 0, 3, 1)->forge = other_inode;
   expect_once(ask_open, "another number", OUTSIDE);
@@ -743,8 +742,6 @@ static void change_drives(void) {
   expect_once(ask_folder, "leads out for good", OUT_OF_DRIVE);
   q.maps = false;
 }
-
-static void no_links(void *st) { ((struct stat *)st)->st_nlink = 0; }
 
 static void gone_folders(void) {
   struct lv_folder folder;

@@ -4,7 +4,8 @@
  * folder in memory, and in which some calls fail, somebody meddles just
  * before them, or what they say is forged.  What else a call should do, a
  * test puts into the table itself.  Knows src/io/sys.h and nothing else of
- * lvhd, nor what a test asks, nor where it has its files.
+ * lvhd, nor what a test asks, nor where it has its files.  Its rules are for
+ * calls that come one after the other; due may be asked by all threads.
  *
  *   struct trouble t;
  *   trouble_begin(&t);
@@ -308,6 +309,22 @@ static inline struct trouble_rule *trouble_fail(struct trouble *t,
 static inline void trouble_meddle(struct trouble *t, const char *call,
                                   void (*meddle)(void), unsigned at) {
   trouble_fail(t, call, 0, at, 1)->meddle = meddle;
+}
+
+/* Of every such call. */
+static inline void trouble_forge(struct trouble *t, const char *call,
+                                 void (*how)(void *answer)) {
+  trouble_fail(t, call, 0, 1, ALWAYS)->forge = how;
+}
+
+/* Of a stat: another volume's file, of the same number. */
+static inline void other_volume(void *answer) {
+  ((struct stat *)answer)->st_dev++;
+}
+
+/* Of a stat: it has no name any more. */
+static inline void no_links(void *answer) {
+  ((struct stat *)answer)->st_nlink = 0;
 }
 
 /* The rules' calls are counted from here on. */
