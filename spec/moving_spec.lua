@@ -140,3 +140,82 @@ for name, make in pairs(CHANGES) do
       end
     end)
 end
+
+-- base.vhd is damaged: an entry of the BAT leaves the file.
+local function make_damaged()
+  engine:create_dynamic(base, 64 * MiB, { block_size = 512 << 10 }):wait()
+  engine:create_differencing(child, base):wait()
+  local file = assert(io.open(base, "r+b"))
+  file:seek("set", 1536)
+  file:write("\0\1\0\0")
+  file:close()
+end
+
+describe("a disk that others touch all the time", function()
+  local toucher
+
+  local function touch()
+    toucher = test.spawn(function()
+      for second = 1, math.huge do test.utime(base, 1000000000 + second) end
+    end)
+  end
+
+  after_each(function()
+    test.kill(toucher, test.SIGKILL)
+    test.wait(toucher)
+  end)
+
+  it("is damaged where it is", function()
+    make_damaged()
+    touch()
+    for what, look in pairs(LOOKS) do
+      local bad = wrong(pcall(look))
+      assert.matches("base.vhd: BLOCK_OUTSIDE", bad, 1, true, what)
+    end
+  end)
+
+  it("is converted, or was changed meanwhile", function()
+    engine:create_dynamic(base, 64 * MiB):wait()
+    touch()
+    local ok, err = pcall(function()
+      engine:convert(base, dir .. "/new.vhd"):wait()
+    end)
+    assert.is_true(ok or err.reason == "SOURCE_CHANGED", tostring(err))
+  end)
+end)
+
+describe("whether a damaged disk is being changed", function()
+  -- Raised, or the reason why the chain ends.
+  local function error_of(ok, told)
+    if not ok then return told end
+    for _, info in ipairs(told.findings and { told } or told) do
+      if info.error then return info.error end
+    end
+    return nil
+  end
+
+  for name, look in pairs{
+    info = function(own) return own:info(base) end,
+    chain = function(own) return own:chain(child) end,
+    check = function(own) return own:check(child, { chain = true }):wait() end,
+  } do
+    it("is asked by " .. name .. ", and told where that fails", function()
+      local system = test.system()
+      local own <close> = lvhd.engine{ threads = 1,
+        system = system:pointer() }
+      make_damaged()
+      look(own)
+      system:forget()
+      look(own)
+      local calls = system:count("fstat")
+      for n = 1, calls do
+        system:fail{ call = "fstat", nth = n, errno = "EIO" }
+        local err = error_of(pcall(look, own))
+        system:drop()
+        assert.is_truthy(err, n)
+        assert.equal("fstat", err.syscall)
+      end
+      assert.is_true(calls >= (name == "info" and 2 or 4))
+    end)
+  end
+end)

@@ -23,10 +23,10 @@
  * Prints a line for each scenario and way: "NAME WAY LIMITS REFUSED", and
  * "done".  What is wrong goes to stderr, and the program ends with 1.
  */
-#include <dirent.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "io/sys.h"
 
 #include <lauxlib.h>
@@ -139,13 +139,13 @@ static bool compile(lua_State *L, const char *name, const char *path,
 
 /* As the program finds it in the folder of the sources. */
 static bool compile_module(lua_State *L, const char *name, size_t i) {
-  char path[128], base[64];
-  snprintf(base, sizeof base, "%s", name);
-  for (char *dot = base; (dot = strchr(dot, '.')) != NULL;)
+  char path[128], stem[64];
+  snprintf(stem, sizeof stem, "%s", name);
+  for (char *dot = stem; (dot = strchr(dot, '.')) != NULL;)
     *dot = '/';
-  snprintf(path, sizeof path, "./%s.lua", base);
+  snprintf(path, sizeof path, "./%s.lua", stem);
   if (access(path, R_OK) != 0)
-    snprintf(path, sizeof path, "./%s/init.lua", base);
+    snprintf(path, sizeof path, "./%s/init.lua", stem);
   return compile(L, name, path, i);
 }
 
@@ -366,16 +366,6 @@ static bool act(lua_State *L, const struct scenario *s, enum way way,
     complain(s->name, way, k, wrong);
   lua_settop(L, 3);
   return felt;
-}
-
-static long descriptors(void) {
-  long n = 0;
-  DIR *dir = opendir("/proc/self/fd");
-  while (dir != NULL && readdir(dir) != NULL)
-    n++;
-  if (dir != NULL)
-    closedir(dir);
-  return n;
 }
 
 /* The state of the scenario goes to index 3. */

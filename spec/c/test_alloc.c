@@ -14,33 +14,23 @@
  */
 #include <errno.h>
 
+#include "folder.h"
 #include "judge.h"
 #include "poor.h"
+#include "trouble.h"
 
 #define TOLD_MAX 20
 
 /* ---- engines ----------------------------------------------------------- */
 
-static struct lv_sys poor_sys;
+static struct trouble poor_sys;
 
-static ssize_t no_readlinkat(const struct lv_sys *sys, int dir,
-                             const char *path, char *buf, size_t n) {
-  (void)sys, (void)dir, (void)path, (void)buf, (void)n;
-  errno = ENOENT;
-  return -1;
-}
-
-static int no_openat2(const struct lv_sys *sys, int dir, const char *path,
-                      int flags, uint64_t resolve) {
-  (void)sys, (void)dir, (void)path, (void)flags, (void)resolve;
-  errno = ENOSYS;
-  return -1;
-}
-
-static int no_fdatasync(const struct lv_sys *sys, int fd) {
-  (void)sys, (void)fd;
-  errno = EIO;
-  return -1;
+/* Of any thread. */
+static int due(const char *call) {
+  return strcmp(call, "readlinkat") == 0  ? ENOENT
+         : strcmp(call, "openat2") == 0   ? ENOSYS
+         : strcmp(call, "fdatasync") == 0 ? EIO
+                                          : 0;
 }
 
 static lvhd_engine *engine_for(const struct verb *v, unsigned threads) {
@@ -52,7 +42,7 @@ static lvhd_engine *engine_for(const struct verb *v, unsigned threads) {
     opts.drive_count = 2;
   }
   if ((v->flags & POOR_SYS) != 0)
-    opts.system = &poor_sys;
+    opts.system = &poor_sys.sys;
   CHECK_INT(lvhd_engine_new(&engine, &opts, NULL), 0);
   return engine;
 }
@@ -66,7 +56,7 @@ static bool try_one(const struct verb *v, unsigned k, bool on,
                     enum poor_who who, unsigned threads, unsigned *refused) {
   struct lvhd_error err = LVHD_ERROR_INIT;
   unsigned failed = check_failed;
-  long held = 0, open = world_descriptors();
+  long held = 0, open = descriptors();
   lvhd_engine *engine = NULL;
   bool reached = false;
   int code = 0;
@@ -90,7 +80,7 @@ static bool try_one(const struct verb *v, unsigned k, bool on,
             loosely ? roughly : wanted);
   loosely = false;
   lvhd_engine_free(engine, false);
-  CHECK_INT(world_descriptors(), open);
+  CHECK_INT(descriptors(), open);
   CHECK_INT(atomic_load(&poor.held), held);
   if (failed != check_failed && complaints++ < TOLD_MAX)
     fprintf(stderr, "  %s, allocation %u%s, by %u: %s\n", v->name, k,
@@ -127,7 +117,7 @@ static void look(const struct verb *v, bool all) {
 static void no_thread(const struct verb *v, unsigned k, bool on,
                       unsigned threads) {
   struct lvhd_error err = LVHD_ERROR_INIT;
-  long held = 0, open = world_descriptors();
+  long held = 0, open = descriptors();
   lvhd_engine *engine = NULL;
   int code = 0;
   world_reset();
@@ -149,7 +139,7 @@ static void no_thread(const struct verb *v, unsigned k, bool on,
   lvhd_error_clear(&err);
   CHECK(is_as_wanted(v));
   lvhd_engine_free(engine, false);
-  CHECK_INT(world_descriptors(), open);
+  CHECK_INT(descriptors(), open);
   CHECK_INT(atomic_load(&poor.held), held);
   tries++;
 }
@@ -180,10 +170,8 @@ int main(int argc, char **argv) {
                                                              : "/tmp");
   if (mkdtemp(world.root) == NULL)
     return 1;
-  poor_sys = lv_sys_real;
-  poor_sys.readlinkat = no_readlinkat;
-  poor_sys.openat2 = no_openat2;
-  poor_sys.fdatasync = no_fdatasync;
+  trouble_begin(&poor_sys);
+  poor_sys.due = due;
   build();
   world_take();
   for (unsigned sync = LVHD_SYNC_NONE; sync >= LVHD_SYNC_FULL; sync--) {

@@ -34,7 +34,7 @@ static unsigned before; /* descriptors */
 static void begin(void) {
   clear_all();
   watch_begin();
-  lv_env_init(&env, &watch.sys);
+  lv_env_init(&env, &watch.t.sys);
   memset(&job, 0, sizeof job);
   opts = (struct lvhd_create_options){.sync = LVHD_SYNC_FULL,
                                       .long_paths = LVHD_NO,
@@ -301,7 +301,7 @@ static void test_folders_fail(void) {
   CHECK_INT(make("n/a/k n/b/k"), LVHD_DISP_E_EXCEPTION);
   JUDGE("DISP_E_EXCEPTION made", "n n/b n/b/k parent.vhd");
   begin();
-  rule(0, "fsync", "/n", EIO, ALWAYS);
+  rule(0, "fsync", "/n", EIO, 1, ALWAYS);
   CHECK_INT(make("n/a/k n/b/k"), LVHD_DISP_E_EXCEPTION);
   JUDGE("DISP_E_EXCEPTION DISP_E_EXCEPTION", "parent.vhd");
   begin(); /* the first that failed counts */
@@ -311,7 +311,7 @@ static void test_folders_fail(void) {
   check_shared(0, EIO, in("n/a/k"));
   JUDGE("DISP_E_EXCEPTION", "parent.vhd");
   begin(); /* n was made on the way to b, which is reached first */
-  rule(0, "fsync", "/n", EIO, ALWAYS);
+  rule(0, "fsync", "/n", EIO, 1, ALWAYS);
   rule(1, "pwritev", NULL, ENOSPC, 1, 1);
   CHECK_INT(make("n/a/k n/b/k n/a/l"), LVHD_E_DISK_FULL);
   JUDGE("E_DISK_FULL DISP_E_EXCEPTION DISP_E_EXCEPTION", "parent.vhd");
@@ -336,13 +336,13 @@ static void test_names_fail(void) {
   JUDGE("DISP_E_EXCEPTION made", "b parent.vhd");
   /* Unnamed files that cannot be linked: under hidden names, then. */
   begin();
-  rule(0, "linkat", NULL, EPERM, ALWAYS);
+  rule(0, "linkat", NULL, EPERM, 1, ALWAYS);
   CHECK_INT(make("a n/b"), 0);
   CHECK(strstr(watch.log, "L:") == NULL);
   JUDGE("made made", "a n n/b parent.vhd");
   begin();
-  rule(0, "linkat", NULL, EPERM, ALWAYS);
-  rule(1, "renameat2", NULL, EINVAL, ALWAYS);
+  rule(0, "linkat", NULL, EPERM, 1, ALWAYS);
+  rule(1, "renameat2", NULL, EINVAL, 1, ALWAYS);
   CHECK_INT(make("a n/b"), LVHD_DISP_E_EXCEPTION);
   CHECK_INT(error_of(1)->reason, LV_R_NO_PUBLISH);
   JUDGE("DISP_E_EXCEPTION DISP_E_EXCEPTION", "parent.vhd");
@@ -351,7 +351,7 @@ static void test_names_fail(void) {
 /* ---- who else is there ------------------------------------------------- */
 
 static void take_name(void) {
-  write_text("a", "theirs");
+  put_text("a", "theirs");
 }
 
 static void take_disk(void) {
@@ -361,7 +361,7 @@ static void take_disk(void) {
 static void test_names_taken(void) {
   struct stat st;
   begin();
-  write_text("a", "theirs");
+  put_text("a", "theirs");
   CHECK_INT(make("b a c"), LVHD_E_ALREADY_EXISTS);
   ORDER("s s f f commit L:b L:c D:."); /* one batch */
   check_shared(1, 0, in("a"));
@@ -431,42 +431,40 @@ static void test_gone(void) {
     CHECK_INT(make("d0/k l"), 0);
     JUDGE("made made", "d0 d0/k l parent.vhd");
     begin();
-    rule(0, i == 0 ? "O_TMPFILE" : "linkat", NULL, 0, ALWAYS);
-    watch.rules[0].act = remove_d0;
-    rule(1, "openat2", "/d0", 0, ALWAYS);
-    watch.rules[1].act = make_d0;
+    rule(0, i == 0 ? "O_TMPFILE" : "linkat", NULL, 0, 1, ALWAYS)->meddle =
+      remove_d0;
+    rule(1, "openat2", "/d0", 0, 1, ALWAYS)->meddle = make_d0;
     make_d0();
     code = make("d0/k");
     CHECK(code == LVHD_E_PATH_NOT_FOUND ||
           (i == 0 && code == LVHD_E_ACCESSDENIED)); /* so says ext4 */
-    CHECK_INT(watch.rules[0].calls, i == 0 ? 101 : 202); /* by two ways */
+    CHECK_INT(watch.t.rules[0].calls, i == 0 ? 101 : 202); /* by two ways */
     JUDGE(lvhd_code_name(code), "parent.vhd");
   }
   for (int i = 0; i < 3; i++) { /* only then, and only for that */
     static const int errnums[] = {EACCES, ENOENT, ENOSPC};
     begin();
     make_folders(1);
-    rule(0, "O_TMPFILE", "d0", errnums[i], 1, 1);
-    watch.rules[0].act = remove_d0;
+    rule(0, "O_TMPFILE", "d0", errnums[i], 1, 1)->meddle = remove_d0;
     CHECK_INT(make("d0/k"), i == 2 ? LVHD_E_DISK_FULL : 0);
     end();
   }
   begin(); /* while it is made */
   rule(0, "mkdirat", "n", ENOENT, 1, 6);
   CHECK_INT(make("n/a b n/c"), 0);
-  CHECK_INT(watch.rules[0].calls, 7);
+  CHECK_INT(watch.t.rules[0].calls, 7);
   JUDGE("made made made", "b n n/a n/c parent.vhd");
   begin();
-  rule(0, "mkdirat", "n", ENOENT, ALWAYS);
+  rule(0, "mkdirat", "n", ENOENT, 1, ALWAYS);
   CHECK_INT(make("n/a b"), LVHD_E_PATH_NOT_FOUND);
-  CHECK_INT(watch.rules[0].calls, 404);
+  CHECK_INT(watch.t.rules[0].calls, 404);
   check_shared(0, ENOENT, in("n/a"));
   JUDGE("E_PATH_NOT_FOUND made", "b parent.vhd");
   begin(); /* it is there, and refuses */
   make_folders(1);
-  rule(0, "O_TMPFILE", NULL, EACCES, ALWAYS);
+  rule(0, "O_TMPFILE", NULL, EACCES, 1, ALWAYS);
   CHECK_INT(make("d0/k"), LVHD_E_ACCESSDENIED);
-  CHECK_INT(watch.rules[0].calls, 1);
+  CHECK_INT(watch.t.rules[0].calls, 1);
   JUDGE("E_ACCESSDENIED", "d0 parent.vhd");
 }
 
@@ -483,7 +481,7 @@ static void test_descriptors(void) {
   CHECK_INT(width(), 3);
   JUDGE("made made made made made", "a b c d e parent.vhd");
   begin();
-  rule(0, "O_TMPFILE", NULL, ENFILE, ALWAYS);
+  rule(0, "O_TMPFILE", NULL, ENFILE, 1, ALWAYS);
   CHECK_INT(make("a b c"), LVHD_VM_E_OUT_OF_RESOURCE);
   CHECK_INT(width(), 1);
   JUDGE("VM_E_OUT_OF_RESOURCE VM_E_OUT_OF_RESOURCE VM_E_OUT_OF_RESOURCE",
@@ -505,9 +503,9 @@ static void test_descriptors(void) {
   CHECK_INT(width(), 2);
   JUDGE("made made made made", "c d n n/a n/b parent.vhd");
   begin();
-  rule(0, "mkdirat", "n", EMFILE, ALWAYS);
+  rule(0, "mkdirat", "n", EMFILE, 1, ALWAYS);
   CHECK_INT(make("n/a"), LVHD_VM_E_OUT_OF_RESOURCE);
-  CHECK_INT(watch.rules[0].calls, 101);
+  CHECK_INT(watch.t.rules[0].calls, 101);
   JUDGE("VM_E_OUT_OF_RESOURCE", "parent.vhd");
 }
 
@@ -590,7 +588,7 @@ static void test_cancel(void) {
   meddle(0, "fstatat", "a", cancel);
   rule(1, "fstatat", "b", 0, 1, 1);
   CHECK_INT(make("a b"), LVHD_E_ABORT);
-  CHECK_INT(watch.rules[1].calls, 0); /* no more are taken */
+  CHECK_INT(watch.t.rules[1].calls, 0); /* no more are taken */
   ORDER("");
   CHECK_STR(told(), "E_ABORT E_ABORT");
   CHECK_STR(there(), "parent.vhd");
@@ -741,7 +739,8 @@ static bool make_parent(void) {
 }
 
 int main(void) {
-  if (!base_make("batch") || !make_parent())
+  watch_folder("batch");
+  if (!make_parent())
     return 1;
   test_order();
   test_many();
@@ -761,6 +760,6 @@ int main(void) {
   test_spread();
   test_windows();
   test_memory();
-  base_remove();
+  watch_end();
   return check_done();
 }

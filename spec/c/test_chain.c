@@ -73,12 +73,12 @@ static void end(struct world *w) {
 /* Where it breaks, that is the failure; without anyone to tell, the same. */
 static void open_whole(struct world *w, unsigned max_depth) {
   shut(w);
-  w->f.calls = 0;
+  trouble_again(&w->f.t);
   w->code = lv_chain_open(&w->chain, &w->f.env, LEAF, NULL, 0, max_depth, NULL,
                           &w->err);
   CHECK((w->chain.images != NULL) == (w->code == 0));
   if (w->code != 0) {
-    w->f.calls = 0;
+    trouble_again(&w->f.t);
     CHECK_INT(lv_chain_open(&w->chain, &w->f.env, LEAF, NULL, 0, max_depth,
                             NULL, NULL), w->code);
   }
@@ -87,7 +87,7 @@ static void open_whole(struct world *w, unsigned max_depth) {
 /* The good part. */
 static void open_part(struct world *w, unsigned max_depth) {
   shut(w);
-  w->f.calls = 0;
+  trouble_again(&w->f.t);
   w->code = lv_chain_open(&w->chain, &w->f.env, LEAF, NULL, 0, max_depth,
                           &w->broken, &w->err);
 }
@@ -154,8 +154,8 @@ static void test_open(void) {
 static ino_t as;
 static dev_t on;
 
-static void see(const struct faulty *f, int fd, struct stat *st) {
-  (void)f, (void)fd;
+static void see(void *answer) {
+  struct stat *st = answer;
   if (st->st_ino != 2)
     return;
   st->st_ino = as;
@@ -165,7 +165,7 @@ static void see(const struct faulty *f, int fd, struct stat *st) {
 static void test_cycles(void) {
   struct world w;
   begin(&w, 3);
-  w.f.see = see;
+  trouble_forge(&w.f.t, "fstat", see);
   as = 1, on = 7;
   breaks(&w, 9, 1, BROKEN, LV_R_CHAIN_CYCLE, BASE);
   as = 1, on = 8;
@@ -194,7 +194,7 @@ static void test_grave(void) {
     CHECK_INT(w.err.code, i ? LVHD_VM_E_OUT_OF_RESOURCE : 0);
     CHECK_INT(w.broken.code, i ? 0 : DEVICE);
     CHECK_STR(i ? w.err.path : w.broken.path, LEAF);
-    w.f.calls = 0;
+    trouble_again(&w.f.t);
     shut(&w);
     w.code = lv_chain_open(&w.chain, &w.f.env, LEAF, NULL, 0, 9, &w.broken,
                            NULL);
@@ -215,11 +215,11 @@ static void give(struct world *w, const char *a, const char *b, const char *c,
   const char *paths[] = {a, b, c};
   size_t n = c ? 3 : b ? 2 : 1;
   shut(w);
-  w->f.calls = 0;
+  trouble_again(&w->f.t);
   w->code = lv_chain_given(&w->chain, &w->f.env, paths, n, max_depth, &w->err);
   CHECK((w->chain.images != NULL) == (w->code == 0));
   if (w->code != 0) {
-    w->f.calls = 0;
+    trouble_again(&w->f.t);
     CHECK_INT(lv_chain_given(&w->chain, &w->f.env, paths, n, max_depth, NULL),
               w->code);
   }
@@ -271,7 +271,7 @@ static void test_given(void) {
 
 static int infos_of(struct world *w, struct lvhd_infos **infos, bool strict) {
   *infos = NULL;
-  w->f.calls = 0;
+  trouble_again(&w->f.t);
   return lv_chain_infos(infos, &w->chain, &w->f.env, &w->broken, strict, NULL,
                         NULL, &w->err);
 }
@@ -563,7 +563,8 @@ static void test_faults(void) {
   faulty_break(&w.f, "pread", EIO, 99, 1);
   CHECK_INT(infos_of(&w, &infos, true), 0);
   lv_infos_free(infos);
-  reads = w.f.calls; /* three texts and a table, twice, at the least */
+  /* three texts and a table, twice, at the least */
+  reads = w.f.t.rules[0].calls;
   CHECK(reads >= 8 && reads < 99);
   for (unsigned from = 1; from <= reads; from++) {
     faulty_break(&w.f, "pread", EIO, from, 1);

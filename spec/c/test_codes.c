@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "io/sys.h"
 #include "lvhd.h"
+#include "trouble.h"
 
 #define MIB (INT64_C(1) << 20)
 
@@ -34,26 +34,24 @@ static atomic_uint all_seen;
 static unsigned all_at;
 static int all_errnum;
 
-static bool fails(void) {
-  if (all_at != 0 && atomic_fetch_add(&all_seen, 1) + 1 == all_at) {
-    errno = all_errnum;
-    return true;
-  }
-  if (turn.at == 0 || ++turn.seen != turn.at)
-    return false;
-  errno = turn.errnum;
-  return true;
+static int turn_of(void) {
+  if (all_at != 0 && atomic_fetch_add(&all_seen, 1) + 1 == all_at)
+    return all_errnum;
+  return turn.at != 0 && ++turn.seen == turn.at ? turn.errnum : 0;
 }
 
 /* Those that a signal can end early, of all threads: the k-th is. */
 static atomic_uint signals_seen;
 static unsigned signal_at; /* 0: none */
 
-static bool interrupted(void) {
-  if (signal_at == 0 || atomic_fetch_add(&signals_seen, 1) + 1 != signal_at)
-    return false;
-  errno = EINTR;
-  return true;
+static bool interrupted(const char *call) {
+  static const char *const some[] = {
+    "openat",   "O_TMPFILE", "openat2",   "pread",    "pwritev",
+    "getdents", "ftruncate", "fallocate", "getrandom"};
+  for (size_t i = 0; i < COUNT(some); i++)
+    if (signal_at != 0 && strcmp(call, some[i]) == 0)
+      return atomic_fetch_add(&signals_seen, 1) + 1 == signal_at;
+  return false;
 }
 
 /* So many of the next locks come too late: before each somebody has changed
@@ -61,120 +59,13 @@ static bool interrupted(void) {
 static _Thread_local unsigned meddle;
 static char meddled[300];
 
-#define SYS const struct lv_sys *s
-#define REAL(call, ...) lv_sys_real.call(&lv_sys_real, __VA_ARGS__)
-#define OR_FAIL(call, ...) ((void)s, fails() ? -1 : REAL(call, __VA_ARGS__))
-#define OR_SIGNAL(call, ...)                                                 \
-  (interrupted() ? -1 : OR_FAIL(call, __VA_ARGS__))
-
-static int f_openat(SYS, int dir, const char *path, int flags, mode_t mode) {
-  return OR_SIGNAL(openat, dir, path, flags, mode);
-}
-static int f_openat2(SYS, int dir, const char *path, int flags,
-                     uint64_t resolve) {
-  return OR_SIGNAL(openat2, dir, path, flags, resolve);
-}
-static int f_fstat(SYS, int fd, struct stat *st) {
-  return OR_FAIL(fstat, fd, st);
-}
-static int f_fstatat(SYS, int dir, const char *path, struct stat *st,
-                     int flags) {
-  return OR_FAIL(fstatat, dir, path, st, flags);
-}
-static int f_fstatfs(SYS, int fd, struct statfs *st) {
-  return OR_FAIL(fstatfs, fd, st);
-}
-static ssize_t f_readlinkat(SYS, int dir, const char *path, char *buf,
-                            size_t n) {
-  return OR_FAIL(readlinkat, dir, path, buf, n);
-}
-static char *f_realpath(SYS, const char *path, char *buf) {
-  (void)s;
-  return fails() ? NULL : REAL(realpath, path, buf);
-}
-static ssize_t f_pread(SYS, int fd, void *buf, size_t n, off_t at) {
-  return OR_SIGNAL(pread, fd, buf, n, at);
-}
-static ssize_t f_pwritev(SYS, int fd, const struct iovec *iov, int count,
-                         off_t at) {
-  return OR_SIGNAL(pwritev, fd, iov, count, at);
-}
-static ssize_t f_getdents(SYS, int fd, void *buf, size_t n) {
-  return OR_SIGNAL(getdents, fd, buf, n);
-}
-static off_t f_lseek(SYS, int fd, off_t at, int whence) {
-  return OR_FAIL(lseek, fd, at, whence);
-}
-static int f_ftruncate(SYS, int fd, off_t length) {
-  return OR_SIGNAL(ftruncate, fd, length);
-}
-static int f_fallocate(SYS, int fd, int mode, off_t at, off_t length) {
-  return OR_SIGNAL(fallocate, fd, mode, at, length);
-}
-static int f_fsync(SYS, int fd) {
-  return OR_FAIL(fsync, fd);
-}
-static int f_fdatasync(SYS, int fd) {
-  return OR_FAIL(fdatasync, fd);
-}
-static int f_getlk(SYS, int fd, struct flock *lock) {
-  return OR_FAIL(getlk, fd, lock);
-}
-static int f_setlk(SYS, int fd, struct flock *lock) {
-  if (meddle > 0) {
+static int due(const char *call) {
+  if (meddle > 0 && strcmp(call, "setlk") == 0) {
     meddle--;
     usleep(10000); /* a tick of the clock that files have */
     (void)chmod(meddled, meddle % 2 == 0 ? 0600 : 0644);
   }
-  return OR_FAIL(setlk, fd, lock);
-}
-static int f_futimens(SYS, int fd, const struct timespec ts[2]) {
-  return OR_FAIL(futimens, fd, ts);
-}
-
-static int f_syncfs(SYS, int fd) {
-  return OR_FAIL(syncfs, fd);
-}
-static int f_fchmod(SYS, int fd, mode_t mode) {
-  return OR_FAIL(fchmod, fd, mode);
-}
-static int f_linkat(SYS, int from_dir, const char *from, int to_dir,
-                    const char *to, int flags) {
-  return OR_FAIL(linkat, from_dir, from, to_dir, to, flags);
-}
-static int f_mkdirat(SYS, int dir, const char *path, mode_t mode) {
-  return OR_FAIL(mkdirat, dir, path, mode);
-}
-static ssize_t f_getrandom(SYS, void *buf, size_t n, unsigned flags) {
-  return OR_SIGNAL(getrandom, buf, n, flags);
-}
-
-static struct lv_sys failing_table(void) {
-  struct lv_sys sys = lv_sys_real;
-  sys.openat = f_openat;
-  sys.openat2 = f_openat2;
-  sys.fstat = f_fstat;
-  sys.fstatat = f_fstatat;
-  sys.fstatfs = f_fstatfs;
-  sys.readlinkat = f_readlinkat;
-  sys.realpath = f_realpath;
-  sys.pread = f_pread;
-  sys.pwritev = f_pwritev;
-  sys.getdents = f_getdents;
-  sys.lseek = f_lseek;
-  sys.ftruncate = f_ftruncate;
-  sys.fallocate = f_fallocate;
-  sys.fsync = f_fsync;
-  sys.fdatasync = f_fdatasync;
-  sys.getlk = f_getlk;
-  sys.setlk = f_setlk;
-  sys.futimens = f_futimens;
-  sys.getrandom = f_getrandom;
-  sys.syncfs = f_syncfs;
-  sys.fchmod = f_fchmod;
-  sys.linkat = f_linkat;
-  sys.mkdirat = f_mkdirat;
-  return sys;
+  return interrupted(call) ? EINTR : turn_of();
 }
 
 /* ---- the files ---------------------------------------------------------- */
@@ -912,13 +803,15 @@ static void test_changed_meanwhile(const struct world *w) {
 
 int main(void) {
   const char *tmp = getenv("TMPDIR");
-  struct lv_sys sys = failing_table();
+  struct trouble t;
   struct lvhd_drive drive = {"C", folder};
   struct lvhd_engine_options opts = {.sync = LVHD_SYNC_NONE, .threads = 1,
-                                     .system = &sys};
+                                     .system = &t.sys};
   struct world host = {NULL, paths[2], fresh, paths[0]};
   struct world windows = {NULL, "C:\\leaf.vhd", "C:\\Fresh.vhd",
                           "C:\\BASE.VHD"};
+  trouble_begin(&t);
+  t.due = due;
   snprintf(folder, sizeof folder, "%.200s/lvhd-XXXXXX", tmp ? tmp : "/tmp");
   if (mkdtemp(folder) == NULL ||
       lvhd_engine_new(&host.engine, &opts, NULL) != 0)

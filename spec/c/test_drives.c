@@ -4,13 +4,13 @@
  * from there on.  The answer is right or E_OUTOFMEMORY; nothing is held, no
  * descriptor is open, no new file is left.  In a real folder.
  */
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "folder.h"
 #include "lvhd.h"
 
 void *__real_malloc(size_t n);
@@ -85,16 +85,6 @@ static const struct lvhd_engine_options options = {
 static const char *at(const char *name) {
   snprintf(path, sizeof path, "%s/%s", root, name);
   return path;
-}
-
-static long descriptors(void) {
-  long n = 0;
-  DIR *dir = opendir("/proc/self/fd");
-  while (dir != NULL && readdir(dir) != NULL)
-    n++;
-  if (dir != NULL)
-    closedir(dir);
-  return n;
 }
 
 /* ---- what is asked --------------------------------------------------- */

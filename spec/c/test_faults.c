@@ -14,6 +14,7 @@
 #include <execinfo.h>
 #include <pthread.h>
 
+#include "folder.h"
 #include "judge.h"
 #include "trouble.h"
 
@@ -125,7 +126,7 @@ static int ask_for_code(const struct verb *v, unsigned k) {
 static void try_one(const struct verb *v, unsigned k, int errnum) {
   struct lvhd_error err = LVHD_ERROR_INIT;
   unsigned failed = check_failed;
-  long open = world_descriptors();
+  long open = descriptors();
   lvhd_engine *engine = NULL;
   int code = 0;
   world_reset();
@@ -149,7 +150,7 @@ static void try_one(const struct verb *v, unsigned k, int errnum) {
   lvhd_engine_free(engine, false);
   if ((v->flags & NO_TASK) != 0 && v->ask != ask_refused)
     CHECK_INT(ask_for_code(v, k), code);
-  CHECK_INT(world_descriptors(), open);
+  CHECK_INT(descriptors(), open);
   if (failed != check_failed && complaints++ < TOLD_MAX)
     fprintf(stderr, "  %s, call %u, %s %s: %s\n", v->name, k,
             F.failed ? F.failed : "none", strerrorname_np(errnum),

@@ -8,6 +8,7 @@
 
 #include "image/journal.h"
 #include "io/drives.h"
+#include "told.h"
 #include "trouble.h"
 
 #define NOTE "a/.disk.lvhd-journal"
@@ -20,7 +21,7 @@ static struct lvhd_error err = LVHD_ERROR_INIT;
 
 /* base/a/disk, of an engine that maps drives: its path has no link in it. */
 static void begin(void) {
-  const struct lvhd_drive list[] = {{"C", trouble_base}};
+  const struct lvhd_drive list[] = {{"C", base}};
   trouble_begin(&t);
   lv_env_init(&env, &t.sys);
   CHECK_INT(lv_drives_new(&drives, list, 1, &err), 0);
@@ -35,7 +36,7 @@ static void end(void) {
   lv_drives_free(drives);
   CHECK_INT(unlink(in("a/disk")), 0);
   CHECK_INT(rmdir(in("a")), 0);
-  CHECK_INT(entries(trouble_base), 2);
+  CHECK_INT(entries(base), 2);
 }
 
 static struct lv_journal note = {.verb = LV_JOURNAL_COMPACT,
@@ -100,11 +101,10 @@ static void test_both_ways(void) {
 static uid_t its_user;
 static gid_t its_group;
 
-static int owned(const struct lv_sys *sys, int fd, struct stat *st) {
-  int code = lv_sys_real.fstat(sys, fd, st);
+static void owned(void *answer) {
+  struct stat *st = answer;
   st->st_uid = its_user;
   st->st_gid = its_group;
-  return code;
 }
 
 static enum lv_journal_state state_of(uid_t user, gid_t group) {
@@ -120,7 +120,7 @@ static void test_owner(void) {
   begin();
   CHECK_INT(put_note(false), 0);
   lv_folder_close(&beside, &env);
-  t.sys.fstat = owned;
+  trouble_forge(&t, "fstat", owned);
   disk.st.st_uid = geteuid() + 1;
   disk.st.st_gid = 20;
   disk.st.st_mode = S_IFREG | 0644;
@@ -133,7 +133,7 @@ static void test_owner(void) {
   CHECK_INT(state_of(stranger, 21), LV_JOURNAL_FOREIGN);
   disk.st.st_mode = S_IFREG | 0646;
   CHECK_INT(state_of(stranger, 21), LV_JOURNAL_GOOD);
-  t.sys.fstat = trouble_fstat;
+  trouble_over(&t);
   CHECK_INT(unlink(in(NOTE)), 0);
   CHECK_INT(mkfifo(in(NOTE), 0600), 0);
   CHECK_INT(look(), 0);
@@ -228,13 +228,6 @@ static void move_back(void) {
   CHECK_INT(rename(in("b"), in("a")), 0);
 }
 
-static int other_volume(const struct lv_sys *sys, int dir, const char *name,
-                        struct stat *st, int flags) {
-  int code = lv_sys_real.fstatat(sys, dir, name, st, flags);
-  st->st_dev++;
-  return code;
-}
-
 /* No note beside what is not the file: it would tell of another. */
 static void test_write_elsewhere(void) {
   begin();
@@ -244,9 +237,9 @@ static void test_write_elsewhere(void) {
   REASON(&err, put_note(true), E_SHARING_VIOLATION, FILE_REPLACED);
   CHECK(!exists("b/.disk.lvhd-journal"));
   move_back();
-  t.sys.fstatat = other_volume;
+  trouble_forge(&t, "fstatat", other_volume);
   REASON(&err, put_note(true), E_SHARING_VIOLATION, FILE_REPLACED);
-  t.sys.fstatat = trouble_fstatat;
+  trouble_over(&t);
   CHECK_INT(rename(in("a/disk"), in("a/moved")), 0);
   REASON(&err, put_note(true), E_SHARING_VIOLATION, FILE_REPLACED);
   put_text("a/disk", "another");
@@ -323,7 +316,7 @@ static void test_named(void) {
 
 int main(void) {
   unsigned open = descriptors();
-  trouble_folder("journal");
+  base_make("journal");
   test_both_ways();
   test_owner();
   test_time();
@@ -333,6 +326,6 @@ int main(void) {
   test_unlisted();
   test_named();
   CHECK_INT(descriptors(), open);
-  CHECK_INT(rmdir(trouble_base), 0);
+  CHECK_INT(rmdir(base), 0);
   return check_done();
 }

@@ -16,7 +16,7 @@ static struct lvhd_error err;
 
 static void begin(void) {
   watch_begin();
-  lv_env_init(&env, &watch.sys);
+  lv_env_init(&env, &watch.t.sys);
   memset(&job, 0, sizeof job);
   lvhd_error_clear(&err);
 }
@@ -332,10 +332,10 @@ static void test_children(void) {
   leave();
   /* What the search could not look at is counted. */
   CHECK_INT(unlink(in("other.vhd")), 0);
-  write_text("closed.vhd", "text");
+  put_text("closed.vhd", "text");
   look();
-  rule(0, "openat", "closed.vhd", EACCES, ALWAYS);
-  rule(1, "openat2", "closed.vhd", EACCES, ALWAYS);
+  rule(0, "openat", "closed.vhd", EACCES, 1, ALWAYS);
+  rule(1, "openat2", "closed.vhd", EACCES, 1, ALWAYS);
   CHECK_INT(ready(&to_write), 0);
   CHECK_INT(skipped, 1);
   leave();
@@ -370,8 +370,9 @@ static void test_memory(void) {
 
 int main(void) {
   unsigned before = 0;
-  if (!base_make("inplace") || !make("parent.vhd", NULL) ||
-      !make("child.vhd", "parent.vhd") || !make("leaf.vhd", "child.vhd"))
+  watch_folder("inplace");
+  if (!make("parent.vhd", NULL) || !make("child.vhd", "parent.vhd") ||
+      !make("leaf.vhd", "child.vhd"))
     return 1;
   before = descriptors();
   test_arguments();
@@ -386,6 +387,6 @@ int main(void) {
   test_children();
   test_memory();
   CHECK_INT(descriptors(), before);
-  base_remove();
+  watch_end();
   return check_done();
 }

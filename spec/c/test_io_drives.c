@@ -11,6 +11,7 @@
 #include "io/root.h"
 #include "io/walk.h"
 #include "poor.h"
+#include "told.h"
 #include "trouble.h"
 
 static struct trouble t;
@@ -235,7 +236,7 @@ static void test_bad_links(void) {
 
 /* c/xxx.../xxx.../..., so many folders deep. */
 static void deep(char path[PATH_MAX], size_t folders) {
-  size_t n = (size_t)snprintf(path, PATH_MAX, "%s/c", trouble_base);
+  size_t n = (size_t)snprintf(path, PATH_MAX, "%s/c", base);
   for (size_t i = 0; i < folders; i++) {
     path[n] = '/';
     memset(path + n + 1, 'x', NAME);
@@ -267,7 +268,7 @@ static void test_long(void) {
   /* The text of the link and what follows: 12 folders, and 6 behind them. */
   deep(path, DEEP);
   n = (size_t)snprintf(target, sizeof target, "%s",
-                       path + strlen(trouble_base) + 3);
+                       path + strlen(base) + 3);
   CHECK_INT(n, DEEP * (1 + NAME) - 1);
   linked("c/l", target);
   deep_windows(asked + 2, 6);
@@ -779,7 +780,7 @@ static void test_relation(void) {
 
 int main(void) {
   unsigned open = descriptors();
-  trouble_folder("io-drives");
+  base_make("io-drives");
   furnish();
   test_map();
   test_mapped();
@@ -804,6 +805,6 @@ int main(void) {
   test_relation();
   empty();
   CHECK_INT(descriptors(), open);
-  CHECK_INT(rmdir(trouble_base), 0);
+  CHECK_INT(rmdir(base), 0);
   return check_done();
 }

@@ -14,6 +14,7 @@
 #include "io/newfile.h"
 #include "io/volume.h"
 #include "poor.h"
+#include "told.h"
 #include "trouble.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -39,7 +40,7 @@ static struct lv_newfile file;
 /* In base/below, which need not be there. */
 static int begin(const char *below, bool named) {
   static char path[PATH_MAX];
-  snprintf(path, sizeof path, "%s%s", trouble_base, below);
+  snprintf(path, sizeof path, "%s%s", base, below);
   file = (struct lv_newfile)LV_NEWFILE_INIT;
   if (!CHECK(lv_folder_open(&folder, &env, path, &err) == 0))
     return -1;
@@ -101,14 +102,14 @@ static void test_remembered(void) {
     trouble_fail(&t, "fstat", EIO, 1, known == 0);
     CHECK_INT(begin("", false), 0);
     CHECK_INT(lv_newfile_link(&file, false, &err), LV_AGAIN_NAMED);
-    CHECK(stat(trouble_base, &st) == 0);
+    CHECK(stat(base, &st) == 0);
     CHECK_INT(env.no_tmpfile, known ? (uint64_t)st.st_dev + 1 : 0);
     over();
     CHECK_INT(begin("", false), 0);
     CHECK_INT(file.temp[0] != '\0', known);
     over();
   }
-  CHECK_INT(entries(trouble_base), 2);
+  CHECK_INT(entries(base), 2);
 }
 
 /* The first way of linking is not to be had; or fails for another reason. */
@@ -144,7 +145,7 @@ static void test_hidden_name(void) {
   CHECK(exists("new.vhd"));
   CHECK(file.temp[0] != '\0' && exists(file.temp));
   over();
-  CHECK_INT(entries(trouble_base), 2);
+  CHECK_INT(entries(base), 2);
 }
 
 /* ---- folders that come and go ------------------------------------------- */
@@ -212,7 +213,7 @@ static void become_link(void) {
 static struct lv_drives *drives;
 
 static void begin_drive(void) {
-  const struct lvhd_drive drive = {.name = "C", .folder = trouble_base};
+  const struct lvhd_drive drive = {.name = "C", .folder = base};
   anew();
   CHECK_INT(lv_drives_new(&drives, &drive, 1, &err), 0);
   env.drives = drives;
@@ -274,13 +275,6 @@ static void test_poor_abandon(void) {
 
 /* ---- whose name it is --------------------------------------------------- */
 
-static int other_volume(const struct lv_sys *sys, int dir, const char *name,
-                        struct stat *st, int flags) {
-  int code = lv_sys_real.fstatat(sys, dir, name, st, flags);
-  st->st_dev++;
-  return code;
-}
-
 /* A failed settling takes the name away if it is ours beyond doubt. */
 static void test_settle(void) {
   for (int round = 0; round < 3; round++) {
@@ -291,7 +285,7 @@ static void test_settle(void) {
     if (round == 1)
       trouble_fail(&t, "fstatat", EIO, 1, 1);
     if (round == 2)
-      t.sys.fstatat = other_volume; /* another's file of that number */
+      trouble_forge(&t, "fstatat", other_volume);
     TOLD(&err, lv_newfile_settle(&file, &err), E_DISK_FULL, EDQUOT, "close");
     over();
     CHECK_INT(exists("new.vhd"), round != 0);
@@ -314,7 +308,7 @@ static int names_dir;
 
 static void begin_names(void) {
   anew();
-  names_dir = open(trouble_base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  names_dir = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   env.names = lv_names_new();
   CHECK(env.names != NULL);
 }
@@ -449,7 +443,7 @@ static void begin_volume(void) {
   clock_says = INT64_C(3600000000000);
   t.sys.fstatfs = say_statfs;
   t.sys.monotonic = say_clock;
-  CHECK_INT(lv_folder_open(&folder, &env, trouble_base, &err), 0);
+  CHECK_INT(lv_folder_open(&folder, &env, base, &err), 0);
   trouble_fail(&t, "lseek", 0, 1, 0); /* counts */
 }
 
@@ -643,7 +637,7 @@ static void begin_flush(void) {
   flushing = (struct lv_flushing){0};
   release = "5.8.0-1";
   for (size_t i = 0; i < COUNT(fds); i++)
-    fds[i] = open(trouble_base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fds[i] = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   trouble_over(&t);
   trouble_fail(&t, "syncfs", 0, 1, 0); /* counts */
 }
@@ -737,7 +731,7 @@ static void test_dirty(void) {
 
 int main(void) {
   unsigned open = descriptors();
-  trouble_folder("io-new");
+  base_make("io-new");
   test_temp_name();
   test_no_error();
   test_reserve();
@@ -760,6 +754,6 @@ int main(void) {
   test_which_volumes();
   test_dirty();
   CHECK_INT(descriptors(), open);
-  CHECK_INT(rmdir(trouble_base), 0);
+  CHECK_INT(rmdir(base), 0);
   return check_done();
 }

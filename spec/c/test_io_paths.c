@@ -13,6 +13,7 @@
 #include "io/lock.h"
 #include "io/root.h"
 #include "poor.h"
+#include "told.h"
 #include "trouble.h"
 
 static struct trouble t;
@@ -267,7 +268,7 @@ static void test_folder(void) {
   char *real = NULL;
   anew();
   CHECK_INT(open_folder(&folder, in("none//")), 0);
-  CHECK_INT(folder.exists, strlen(trouble_base));
+  CHECK_INT(folder.exists, strlen(base));
   CHECK(folder.missing);
   CHECK_INT(lv_folder_real(&real, &folder, &env, in("none//"),
                            &err), 0);
@@ -300,12 +301,12 @@ static void test_folder_unlisted(void) {
   struct lv_folder folder;
   anew();
   trouble_fail(&t, "openat2", EACCES, 1, 1);
-  CHECK_INT(open_folder(&folder, trouble_base), 0);
+  CHECK_INT(open_folder(&folder, base), 0);
   CHECK(folder.path_only);
   lv_folder_close(&folder, &env);
   anew();
   trouble_fail(&t, "openat2", EACCES, 1, 2);
-  TOLD(&err, open_folder(&folder, trouble_base), E_ACCESSDENIED, EACCES,
+  TOLD(&err, open_folder(&folder, base), E_ACCESSDENIED, EACCES,
        "openat2");
   CHECK(!folder.path_only);
 }
@@ -373,12 +374,6 @@ static void end_edit(void) {
   CHECK_INT(remove(in("file")), 0);
 }
 
-static int other_volume(const struct lv_sys *sys, int fd, struct stat *st) {
-  int code = lv_sys_real.fstat(sys, fd, st);
-  st->st_dev++;
-  return code;
-}
-
 static int reopen(void) {
   unsigned open = descriptors();
   int fd = edited.fd;
@@ -390,7 +385,7 @@ static int reopen(void) {
 
 static void test_reopen(void) {
   begin_edit();
-  t.sys.fstat = other_volume; /* the same number there */
+  trouble_forge(&t, "fstat", other_volume);
   REASON(&err, reopen(), E_SHARING_VIOLATION, FILE_REPLACED);
   anew();
   trouble_fail(&t, "fstat", EIO, 1, 1);
@@ -623,7 +618,7 @@ static void test_lock(void) {
 
 int main(void) {
   unsigned open = descriptors();
-  trouble_folder("io-paths");
+  base_make("io-paths");
   test_missing();
   test_no_openat2();
   test_open_fails();
@@ -642,6 +637,6 @@ int main(void) {
   test_quiet();
   test_lock();
   CHECK_INT(descriptors(), open);
-  CHECK_INT(rmdir(trouble_base), 0);
+  CHECK_INT(rmdir(base), 0);
   return check_done();
 }

@@ -9,6 +9,7 @@
 #include "io/root.h"
 #include "io/walk.h"
 #include "poor.h"
+#include "told.h"
 #include "trouble.h"
 
 static struct trouble t;
@@ -32,12 +33,6 @@ static void begin_file(void) {
 static void end_file(void) {
   lv_file_close(&opened, &env);
   CHECK_INT(remove(in("file")), 0);
-}
-
-static int other_volume(const struct lv_sys *sys, int fd, struct stat *st) {
-  int code = lv_sys_real.fstat(sys, fd, st);
-  st->st_dev++;
-  return code;
 }
 
 /* ---- roots -------------------------------------------------------------- */
@@ -94,7 +89,7 @@ static int ask_folder_root(void) {
 static int ask_around(void) {
   int code = lv_root_around(&root, &env, &opened, in("file"), NULL);
   if (code == 0)
-    CHECK_STR(root.real, trouble_base);
+    CHECK_STR(root.real, base);
   lv_root_free(&root, &env);
   return code;
 }
@@ -173,22 +168,15 @@ static void test_folder_moved(void) {
   CHECK_INT(rmdir(in("b")), 0);
 }
 
-static int shifted_volume(const struct lv_sys *sys, int dir, const char *name,
-                          struct stat *st, int flags) {
-  int code = lv_sys_real.fstatat(sys, dir, name, st, flags);
-  st->st_dev++;
-  return code;
-}
-
 /* Another file has its name when it is opened. */
 static void test_file_root_open(void) {
   begin_file();
-  t.sys.fstatat = shifted_volume; /* another volume's, of the same number */
+  trouble_forge(&t, "fstatat", other_volume);
   REASON(&err, lv_root_init(&root, &env, in("file"), &err), E_ACCESSDENIED,
          PARENT_OUTSIDE);
   begin_root("file");
   CHECK_INT(root_open("file"), 0);
-  t.sys.fstat = other_volume;
+  trouble_forge(&t, "fstat", other_volume);
   REASON(&err, root_open("file"), E_ACCESSDENIED, PARENT_OUTSIDE);
   anew();
   become_other();
@@ -427,7 +415,7 @@ static struct {
   unsigned files, skipped;
 } found;
 
-static const char *walk_from = trouble_base;
+static const char *walk_from = base;
 
 static int walk_all(bool shallow, struct lvhd_error *to) {
   struct lv_walk *walk = NULL;
@@ -435,7 +423,7 @@ static int walk_all(bool shallow, struct lvhd_error *to) {
   int code = lv_walk_new(&walk, &env, to);
   memset(&found, 0, sizeof found);
   if (code == 0)
-    code = shallow ? lv_walk_begin_shallow(walk, trouble_base, to)
+    code = shallow ? lv_walk_begin_shallow(walk, base, to)
                    : lv_walk_begin(walk, walk_from, to);
   while (code == 0 && what != LV_WALK_END) {
     struct lv_file file = LV_FILE_INIT;
@@ -444,7 +432,7 @@ static int walk_all(bool shallow, struct lvhd_error *to) {
     found.files += what == LV_WALK_FILE;
     found.skipped += what == LV_WALK_SKIPPED;
     if (what == LV_WALK_FILE)
-      CHECK(strncmp(path, in(""), strlen(trouble_base) + 1) == 0);
+      CHECK(strncmp(path, in(""), strlen(base) + 1) == 0);
     lv_file_close(&file, &env);
   }
   lv_walk_free(walk);
@@ -478,14 +466,13 @@ static ssize_t untyped(const struct lv_sys *sys, int fd, void *buf,
 }
 
 /* Every folder is another volume's. */
-static int many_volumes(const struct lv_sys *sys, int fd, struct stat *st) {
+static void many_volumes(void *answer) {
   static dev_t volume;
-  int code = lv_sys_real.fstat(sys, fd, st);
+  struct stat *st = answer;
   if (S_ISDIR(st->st_mode)) {
     st->st_ino = 7;
     st->st_dev = ++volume;
   }
-  return code;
 }
 
 static void test_walk(void) {
@@ -541,7 +528,7 @@ static void test_walk(void) {
     snprintf(name, sizeof name, "d/%d", i);
     CHECK_INT(mkdir(in(name), 0700), 0);
   }
-  t.sys.fstat = many_volumes;
+  trouble_forge(&t, "fstat", many_volumes);
   CHECK_INT(walked(2, 0), 0);
   for (int i = 0; i < 100; i++) {
     snprintf(name, sizeof name, "d/%d", i);
@@ -609,7 +596,7 @@ static void test_walk_races(void) {
 
 int main(void) {
   unsigned open = descriptors();
-  trouble_folder("io-roots");
+  base_make("io-roots");
   test_root_rest();
   test_file_root();
   test_folder_moved();
@@ -624,6 +611,6 @@ int main(void) {
   test_walk_root();
   test_walk_races();
   CHECK_INT(descriptors(), open);
-  CHECK_INT(rmdir(trouble_base), 0);
+  CHECK_INT(rmdir(base), 0);
   return check_done();
 }

@@ -7,7 +7,7 @@
  */
 #include <time.h>
 
-#include "calls.h"
+#include "ask.h"
 #include "image/journal.h"
 #include "io/drives.h"
 #include "op/create_args.h"
@@ -729,8 +729,8 @@ static void parent_again(void) {
   move("~/in/kept.vhd", "~/in/dyn.vhd");
 }
 
-static void no_reads(void) { calls_break("pread", EIO, 1, UINT_MAX / 2); }
-static void no_notes(void) { calls_break("openat", EIO, 1, UINT_MAX / 2); }
+static void no_reads(void) { calls_break("pread", EIO, 1, ALWAYS); }
+static void no_notes(void) { calls_break("openat", EIO, 1, ALWAYS); }
 
 static void link_away(void) {
   drop("~/lin");
@@ -837,53 +837,58 @@ static void same_states(void) {
 
 static void remove_no(void) { drop("~/in/gone"); }
 
-static void no_links(struct stat *st) { st->st_nlink = 0; }
+/* Whatever there is has no name any more. */
+static void all_unlinked(void) {
+  trouble_forge(&calls, "fstat", no_links);
+  trouble_forge(&calls, "fstatat", no_links);
+}
 
 /* The folder goes under the look, and is looked for anew; one that never
  * comes to rest is told in the end; a parent's fault at once. */
 static void gone_folders(void) {
   q = (struct question){.image = "~/in/gone/new.vhd", .volume = true};
   put_folder("~/in/gone");
-  calls_break("fstatfs", 0, 1, 1);
-  calls.act = remove_no;
+  calls_break("fstatfs", 0, 1, 1)->meddle = remove_no;
   expect_once(ask_look, "goes", "~/in/gone missing 2048K");
   q.image = "~/in/new.vhd";
-  calls_break("fstatat", EIO, 1, UINT_MAX / 2);
-  calls.forge = no_links;
-  calls.forges = true;
+  calls_break("fstatat", EIO, 1, ALWAYS);
+  all_unlinked();
   expect_once(ask_look, "goes on", "DISP_E_EXCEPTION EIO fstatat");
   calls_break("fstatat", EIO, 1, 1);
-  calls.forge = no_links;
-  calls.forges = true;
+  all_unlinked();
   expect_once(ask_look, "comes back", "~/in 2048K");
   calls_break("fstatat", EIO, 1, 1);
   expect_once(ask_look, "was there", "DISP_E_EXCEPTION EIO fstatat");
   q.parent = "~/in/dyn.vhd";
   calls_break("fstatat", EIO, 1, 1);
-  calls.forge = no_links;
-  calls.forges = true;
+  all_unlinked();
   expect_once(ask_look, "comes back", "~/in ~/in/dyn.vhd 2048K");
   calls_break("pread", EIO, 1, 1);
-  calls.forge = no_links;
-  calls.forges = true;
+  all_unlinked();
   expect_once(ask_look, "a parent", "DISP_E_EXCEPTION EIO pread");
 }
 
-static void is_full(struct statfs *st) { st->f_bavail = 0; }
+static void is_full(void *answer) {
+  struct statfs *st = answer;
+  st->f_bavail = 0;
+}
 
 #define WHOLE_DISK (64 * MIB) /* and its footer */
 
-static void enough_room(struct statfs *st) {
+static void enough_room(void *answer) {
+  struct statfs *st = answer;
   st->f_frsize = 512;
   st->f_bavail = WHOLE_DISK / 512 + 1;
 }
 
-static void little_room(struct statfs *st) {
+static void little_room(void *answer) {
+  struct statfs *st = answer;
   enough_room(st);
   st->f_bavail--;
 }
 
-static void room_for_some(struct statfs *st) {
+static void room_for_some(void *answer) {
+  struct statfs *st = answer;
   st->f_frsize = 512;
   st->f_bavail = 10 * MIB / 512;
 }
@@ -895,12 +900,11 @@ static void told_rooms(void) {
   q = (struct question){.image = "~/in/new.vhd", .type = LVHD_FIXED,
                         .size = WHOLE_DISK, .volume = true,
                         .opts = {.allocate = LVHD_ZERO}};
-  calls_whole();
-  calls.forge_fs = is_full;
+  calls_break("fstatfs", 0, 1, ALWAYS)->forge = is_full;
   CHECK_INT(ask_look(answer, &err), LVHD_E_DISK_FULL);
   CHECK_INT(err.expected, 8 * MIB);
   CHECK_INT(err.actual, 0);
-  calls.forge_fs = little_room;
+  calls.rules[0].forge = little_room;
   CHECK_INT(ask_look(answer, &err), LVHD_E_DISK_FULL);
   CHECK_INT(err.expected, WHOLE_DISK + 512);
   CHECK_INT(err.actual, WHOLE_DISK);
@@ -910,12 +914,12 @@ static void told_rooms(void) {
                         .opts = {.allocate = LVHD_RESERVE,
                                  .has_block_size = true,
                                  .block_size = MIB / 2}};
-  calls_break("fstatfs", 0, 1, UINT_MAX / 2);
-  calls.forge_fs = room_for_some;
+  calls_break("fstatfs", 0, 1, ALWAYS)->forge = room_for_some;
   expect_once(ask_look, "a table", "~/in 512K");
 }
 
-static void no_blocks(struct statfs *st) {
+static void no_blocks(void *answer) {
+  struct statfs *st = answer;
   st->f_bavail = st->f_blocks = 0;
 }
 
@@ -923,7 +927,7 @@ static void rooms(void) {
   static const struct {
     enum lvhd_type type;
     enum lvhd_allocate allocate;
-    void (*forge)(struct statfs *st);
+    void (*forge)(void *answer);
     const char *want;
   } rows[] = {
     {LVHD_FIXED, LVHD_ZERO, little_room, "E_DISK_FULL/VOLUME_FULL"},
@@ -939,20 +943,19 @@ static void rooms(void) {
     q = (struct question){.image = "~/in/new.vhd", .type = rows[i].type,
                           .size = WHOLE_DISK, .volume = true,
                           .opts = {.allocate = rows[i].allocate}};
-    calls_break("fstatfs", 0, 1, UINT_MAX / 2);
-    calls.forge_fs = rows[i].forge;
+    calls_break("fstatfs", 0, 1, ALWAYS)->forge = rows[i].forge;
     expect_once(ask_look, "room", rows[i].want);
   }
   q.volume = false; /* then it is asked with the file itself */
   q.opts.allocate = LVHD_RESERVE;
-  calls_break("fstatat", 0, 1, UINT_MAX / 2);
-  calls.forge_fs = is_full;
+  calls_break("fstatat", 0, 1, ALWAYS);
+  trouble_forge(&calls, "fstatfs", is_full);
   expect_once(ask_look, "room", "~/in 0K");
   q.volume = true; /* what is there already needs none */
   q.image = "~/in/dyn.vhd";
   q.opts.keep = true;
-  calls_break("fstatat", 0, 1, UINT_MAX / 2);
-  calls.forge_fs = is_full;
+  calls_break("fstatat", 0, 1, ALWAYS);
+  trouble_forge(&calls, "fstatfs", is_full);
   expect_once(ask_look, "room", "~/in exists 0K");
 }
 
@@ -962,7 +965,9 @@ static void used_parents(void) {
   int fd = open(whole("~/in/dyn.vhd"), O_RDWR | O_CLOEXEC);
   q = (struct question){.image = "~/in/new.vhd", .parent = "~/in/dyn.vhd"};
   CHECK_INT(fcntl(fd, F_OFD_SETLK, &lock), 0);
+  calls_unlocked = "~/in ~/in/dyn.vhd 2048K";
   look_for("in use", "E_SHARING_VIOLATION/IN_USE");
+  calls_unlocked = NULL;
   CHECK(of_parent);
   close(fd);
   look_for("free", "~/in ~/in/dyn.vhd 2048K");
@@ -994,7 +999,9 @@ static void noted_parents(void) {
   CHECK(of_parent);
   fd = open(path, O_RDWR | O_CLOEXEC);
   CHECK_INT(fcntl(fd, F_OFD_SETLK, &lock), 0);
+  calls_unlocked = "E_SHARING_VIOLATION/JOURNAL_PENDING";
   look_for("under way", "E_SHARING_VIOLATION/IN_USE");
+  calls_unlocked = NULL;
   close(fd);
   begin();
   CHECK_INT(lv_journal_remove(&note, &env, &file, path, false, &beside, NULL),
@@ -1012,8 +1019,7 @@ static void told_twins(void) {
   struct lvhd_error err = LVHD_ERROR_INIT;
   char answer[ANSWER];
   q = (struct question){.image = "C:\\newer", .maps = true};
-  calls_break("getdents", 0, 1, 1);
-  calls.act = comes;
+  calls_break("getdents", 0, 1, 1)->meddle = comes;
   expect_once(ask_look, "comes meanwhile", EXISTS);
   drop("~/in/newer");
   q = (struct question){.image = "C:\\DYN.vhd", .maps = true};
@@ -1119,7 +1125,7 @@ static void furnish(void) {
 }
 
 int main(void) {
-  scene_begin();
+  base_make("ask");
   furnish();
   paths_of_host();
   paths_of_windows();

@@ -180,7 +180,7 @@ static bool warns(const struct lvhd_info *info) {
 
 /* Of a child whose parent was changed since: it says so, or it fails. */
 static int convert(struct faulty *f, struct lvhd_error *err) {
-  struct lvhd_engine_options opts = {.threads = 1, .system = &f->mem.sys};
+  struct lvhd_engine_options opts = {.threads = 1, .system = &f->t.sys};
   struct lvhd_convert_options how = {.to = LVHD_DYNAMIC};
   lvhd_engine *engine = NULL;
   lvhd_task *task = NULL;
@@ -200,7 +200,7 @@ static int convert(struct faulty *f, struct lvhd_error *err) {
   lvhd_task_free(task);
   lvhd_engine_free(engine, false);
   if (mem_at(&f->mem, "/d/new.vhd"))
-    CHECK_INT(f->real.unlinkat(&f->mem.sys, AT_FDCWD, "/d/new.vhd", 0), 0);
+    CHECK_INT(f->mem.sys.unlinkat(&f->mem.sys, AT_FDCWD, "/d/new.vhd", 0), 0);
   mem_forget(&f->mem);
   mem_writable(&f->mem, &changes, 0);
   atomic_store(&poor.at, at);

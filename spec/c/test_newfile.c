@@ -13,177 +13,47 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "folder.h"
 #include "io/drives.h"
 #include "io/newfile.h"
 #include "poor.h"
+#include "trouble.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MIB (UINT64_C(1) << 20)
 
 /* ---- calls that fail --------------------------------------------------- */
 
-/* One call of the system's, which fails from its `from`-th time on, `times`
- * times. */
-struct faulty {
-  struct lv_sys sys; /* first: its functions get it */
-  const char *call;
-  int errnum;
-  unsigned from, times, calls;
-  long magic; /* of the file system; 0: what it is */
-  dev_t device; /* what names have is on another one, by so much */
-  int64_t sent_from, sent;
-};
+static long magic; /* of the file system */
 
-static bool fails(const struct lv_sys *sys, const char *call) {
-  struct faulty *f = (struct faulty *)(uintptr_t)sys;
-  if (f->call == NULL || strcmp(f->call, call) != 0)
-    return false;
-  f->calls++;
-  if (f->calls < f->from || f->calls >= f->from + f->times)
-    return false;
-  errno = f->errnum;
-  return true;
+static void has_magic(void *answer) {
+  struct statfs *st = answer;
+  st->f_type = magic;
 }
 
-#define REAL lv_sys_real
-#define FAULTY(type, name, params, args)                                     \
-  static type f_##name params {                                              \
-    return fails(sys, #name) ? (type)-1 : REAL.name args;                    \
-  }
-
-FAULTY(int, openat2,
-       (const struct lv_sys *sys, int dir, const char *path, int flags,
-        uint64_t resolve),
-       (sys, dir, path, flags, resolve))
-FAULTY(int, fallocate,
-       (const struct lv_sys *sys, int fd, int mode, off_t at, off_t n),
-       (sys, fd, mode, at, n))
-FAULTY(int, fsync, (const struct lv_sys *sys, int fd), (sys, fd))
-FAULTY(int, syncfs, (const struct lv_sys *sys, int fd), (sys, fd))
-FAULTY(int, futimens,
-       (const struct lv_sys *sys, int fd, const struct timespec ts[2]),
-       (sys, fd, ts))
-FAULTY(int, fchmod, (const struct lv_sys *sys, int fd, mode_t mode),
-       (sys, fd, mode))
-FAULTY(int, ftruncate, (const struct lv_sys *sys, int fd, off_t n),
-       (sys, fd, n))
-FAULTY(int, linkat,
-       (const struct lv_sys *sys, int from, const char *a, int to,
-        const char *b, int flags),
-       (sys, from, a, to, b, flags))
-FAULTY(int, renameat2,
-       (const struct lv_sys *sys, int from, const char *a, int to,
-        const char *b, unsigned flags),
-       (sys, from, a, to, b, flags))
-FAULTY(int, unlinkat,
-       (const struct lv_sys *sys, int dir, const char *path, int flags),
-       (sys, dir, path, flags))
-FAULTY(int, mkdirat,
-       (const struct lv_sys *sys, int dir, const char *path, mode_t mode),
-       (sys, dir, path, mode))
-FAULTY(ssize_t, getrandom,
-       (const struct lv_sys *sys, void *buf, size_t n, unsigned flags),
-       (sys, buf, n, flags))
-
-/* What is there after a failure must not count. */
-static int f_fstat(const struct lv_sys *sys, int fd, struct stat *st) {
-  int code = REAL.fstat(sys, fd, st);
-  return fails(sys, "fstat") ? -1 : code;
-}
-
-static int f_fstatat(const struct lv_sys *sys, int dir, const char *path,
-                     struct stat *st, int flags) {
-  const struct faulty *f = (const struct faulty *)sys;
-  int code = REAL.fstatat(sys, dir, path, st, flags);
-  st->st_dev += f->device;
-  return fails(sys, "fstatat") ? -1 : code;
-}
-
-static int f_openat(const struct lv_sys *sys, int dir, const char *path,
-                    int flags, mode_t mode) {
-  const char *call =
-    (flags & O_TMPFILE) == O_TMPFILE ? "O_TMPFILE" : "openat";
-  return fails(sys, call) ? -1 : REAL.openat(sys, dir, path, flags, mode);
-}
-
-/* A close that fails has closed all the same. */
-static int f_close(const struct lv_sys *sys, int fd) {
-  int code = REAL.close(sys, fd);
+static int close_open(const struct lv_sys *sys, int fd) {
   CHECK(fd >= 0);
-  return fails(sys, "close") ? -1 : code;
+  return trouble_close(sys, fd);
 }
 
-static int f_fstatfs(const struct lv_sys *sys, int fd, struct statfs *st) {
-  const struct faulty *f = (const struct faulty *)sys;
-  int code = fails(sys, "fstatfs") ? -1 : REAL.fstatfs(sys, fd, st);
-  if (f->magic != 0)
-    st->f_type = f->magic;
-  return code;
-}
+static int64_t sent_from, sent;
 
-static int f_send(const struct lv_sys *sys, int fd, off_t at, off_t n) {
-  struct faulty *f = (struct faulty *)(uintptr_t)sys;
+static int note_send(const struct lv_sys *sys, int fd, off_t at, off_t n) {
   (void)fd;
-  f->sent_from = at;
-  f->sent = n;
-  return fails(sys, "send") ? -1 : 0;
+  sent_from = at;
+  sent = n;
+  return trouble_has(sys, "send") ? -1 : 0;
 }
 
-static void break_call(struct faulty *f, const char *call, int errnum,
+/* The only rule. */
+static void break_call(struct trouble *f, const char *call, int errnum,
                        unsigned from, unsigned times) {
-  *f = (struct faulty){.sys = lv_sys_real, .call = call, .errnum = errnum,
-                       .from = from, .times = times};
-  f->sys.openat = f_openat;
-  f->sys.close = f_close;
-  f->sys.openat2 = f_openat2;
-  f->sys.fstat = f_fstat;
-  f->sys.fstatat = f_fstatat;
-  f->sys.fstatfs = f_fstatfs;
-  f->sys.fallocate = f_fallocate;
-  f->sys.send = f_send;
-  f->sys.fsync = f_fsync;
-  f->sys.syncfs = f_syncfs;
-  f->sys.futimens = f_futimens;
-  f->sys.fchmod = f_fchmod;
-  f->sys.ftruncate = f_ftruncate;
-  f->sys.linkat = f_linkat;
-  f->sys.renameat2 = f_renameat2;
-  f->sys.unlinkat = f_unlinkat;
-  f->sys.mkdirat = f_mkdirat;
-  f->sys.getrandom = f_getrandom;
+  trouble_begin(f);
+  f->sys.close = close_open;
+  f->sys.send = note_send;
+  trouble_fail(f, call, errnum, from, times);
 }
 
 /* ---- a file under way -------------------------------------------------- */
-
-static char base[PATH_MAX];
-
-static const char *in(const char *name) {
-  static char path[4][PATH_MAX + 100];
-  static int turn;
-  turn = (turn + 1) % 4;
-  snprintf(path[turn], sizeof path[turn], "%s/%s", base, name);
-  return path[turn];
-}
-
-static bool exists(const char *name) {
-  struct stat st;
-  return lstat(in(name), &st) == 0;
-}
-
-static void write_other(const char *name) {
-  FILE *f = fopen(in(name), "w");
-  CHECK(f != NULL && fputs("other", f) >= 0 && fclose(f) == 0);
-}
-
-static unsigned count(const char *folder) {
-  DIR *dir = opendir(folder);
-  unsigned n = 0;
-  while (dir && readdir(dir))
-    n++;
-  if (dir)
-    closedir(dir);
-  return n;
-}
 
 struct job {
   struct lv_env env;
@@ -197,11 +67,11 @@ struct job {
 static uint64_t known_volume; /* what the engine has learned */
 
 /* In the folder base/below, which need not be there. */
-static int begin(struct job *j, struct faulty *f, const char *below,
+static int begin(struct job *j, struct trouble *f, const char *below,
                  bool named) {
   memset(j, 0, sizeof *j);
-  j->descriptors = count("/proc/self/fd");
-  j->entries = count(base);
+  j->descriptors = descriptors();
+  j->entries = entries(base);
   j->err = (struct lvhd_error)LVHD_ERROR_INIT;
   j->file = (struct lv_newfile)LV_NEWFILE_INIT;
   snprintf(j->path, sizeof j->path, "%s%s", base, below);
@@ -221,8 +91,8 @@ static void over(struct job *j, unsigned stays) {
   j->env.sys = &lv_sys_real;
   lv_folder_close(&j->folder, &j->env);
   lvhd_error_clear(&j->err);
-  CHECK_INT(count("/proc/self/fd"), j->descriptors);
-  CHECK_INT(count(base), j->entries + stays);
+  CHECK_INT(descriptors(), j->descriptors);
+  CHECK_INT(entries(base), j->entries + stays);
 }
 
 static void told(struct job *j, int code, int errnum, const char *call) {
@@ -236,7 +106,7 @@ static void told(struct job *j, int code, int errnum, const char *call) {
 
 static void test_begin(void) {
   static const int none[] = {EOPNOTSUPP, EISDIR, EINVAL, ENOSYS, ENOENT};
-  struct faulty f;
+  struct trouble f;
   struct job j;
   for (size_t i = 0; i < COUNT(none); i++) {
     break_call(&f, "O_TMPFILE", none[i], 1, 1);
@@ -276,7 +146,7 @@ static ssize_t random_once(const struct lv_sys *sys, void *buf, size_t n,
 
 /* A volume where unnamed files could not be linked is remembered. */
 static void test_begin_named(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   struct stat st;
   CHECK_INT(stat(base, &st), 0);
@@ -349,7 +219,7 @@ static int share(const struct lv_sys *sys, int from, off_t from_at, size_t n,
 
 /* A write that fails is not tried again. */
 static void test_full(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   break_call(&f, NULL, 0, 0, 0);
   f.sys.pwritev = no_space;
@@ -364,7 +234,7 @@ static void test_full(void) {
 }
 
 static void test_short_writes(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   struct stat st;
   break_call(&f, NULL, 0, 0, 0);
@@ -381,31 +251,33 @@ static void test_short_writes(void) {
 
 /* Long writes are reserved where that helps; what fails there is no matter. */
 static void test_reserve_ahead(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   break_call(&f, "fallocate", EIO, 0, 0);
-  f.magic = EXT4_SUPER_MAGIC;
+  magic = EXT4_SUPER_MAGIC;
+  trouble_forge(&f, "fstatfs", has_magic);
   CHECK_INT(begin(&j, &f, "", false), 0);
   lv_newfile_much(&j.file, false);
   CHECK(j.file.reserves);
   CHECK_INT(put(&j, 65535, 0), 0);
-  CHECK_INT(f.calls, 0);
+  CHECK_INT(f.rules[0].calls, 0);
   CHECK_INT(put(&j, 65536, 65535), 0);
-  CHECK_INT(f.calls, 1);
+  CHECK_INT(f.rules[0].calls, 1);
   CHECK(j.file.reserves);
-  f.from = 2;
-  f.times = 1;
+  f.rules[0].from = 2;
+  f.rules[0].times = 1;
   CHECK_INT(put(&j, 65536, 0), 0);
   CHECK(!j.file.reserves);
   CHECK_INT(put(&j, 65536, 0), 0);
-  CHECK_INT(f.calls, 2);
+  CHECK_INT(f.rules[0].calls, 2);
   over(&j, 0);
   break_call(&f, "fstatfs", EIO, 1, 1);
-  f.magic = EXT4_SUPER_MAGIC;
+  magic = EXT4_SUPER_MAGIC;
+  trouble_forge(&f, "fstatfs", has_magic);
   CHECK_INT(begin(&j, &f, "", false), 0);
   lv_newfile_much(&j.file, false);
   CHECK(!j.file.reserves);
-  f.magic = TMPFS_MAGIC;
+  magic = TMPFS_MAGIC;
   lv_newfile_much(&j.file, true);
   CHECK(!j.file.reserves);
   CHECK(j.file.sends);
@@ -413,32 +285,32 @@ static void test_reserve_ahead(void) {
 }
 
 static void test_send_behind(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   break_call(&f, "send", EIO, 3, 1);
   CHECK_INT(begin(&j, &f, "", false), 0);
   lv_newfile_much(&j.file, true);
   CHECK_INT(put(&j, 2, 16 * MIB - 3), 0);
-  CHECK_INT(f.calls, 0);
+  CHECK_INT(f.rules[0].calls, 0);
   CHECK_INT(put(&j, 2, 16 * MIB - 2), 0);
-  CHECK_INT(f.calls, 1);
-  CHECK_INT(f.sent_from, 0);
-  CHECK_INT(f.sent, 8 * MIB);
+  CHECK_INT(f.rules[0].calls, 1);
+  CHECK_INT(sent_from, 0);
+  CHECK_INT(sent, 8 * MIB);
   CHECK_INT(put(&j, 2, 24 * MIB - 3), 0);
-  CHECK_INT(f.calls, 1);
+  CHECK_INT(f.rules[0].calls, 1);
   CHECK_INT(put(&j, 2, 40 * MIB), 0);
-  CHECK_INT(f.calls, 2);
-  CHECK_INT(f.sent_from, 8 * MIB);
-  CHECK_INT(f.sent, 24 * MIB);
+  CHECK_INT(f.rules[0].calls, 2);
+  CHECK_INT(sent_from, 8 * MIB);
+  CHECK_INT(sent, 24 * MIB);
   CHECK_INT(put(&j, 2, 80 * MIB), 0);
   CHECK(!j.file.sends); /* the third failed: no more are tried */
   CHECK_INT(put(&j, 2, 120 * MIB), 0);
-  CHECK_INT(f.calls, 3);
+  CHECK_INT(f.rules[0].calls, 3);
   over(&j, 0);
 }
 
 static void test_attributes(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   break_call(&f, "fchmod", EPERM, 1, 1);
   CHECK_INT(begin(&j, &f, "", false), 0);
@@ -461,7 +333,7 @@ static void test_attributes(void) {
   for (int errnum = 0; errnum < 2; errnum++) {
     break_call(&f, "fallocate", errnum ? ENOSYS : EOPNOTSUPP, 1, 1);
     CHECK_INT(begin(&j, &f, "", false), 0);
-    told(&j, lv_newfile_reserve(&j.file, 4096, &j.err), f.errnum,
+    told(&j, lv_newfile_reserve(&j.file, 4096, &j.err), f.rules[0].errnum,
          "fallocate");
     CHECK_INT(j.err.reason, LV_R_NO_RESERVE);
     CHECK_INT(j.err.code, LVHD_E_NOTIMPL);
@@ -474,8 +346,8 @@ static void test_attributes(void) {
   break_call(&f, "ftruncate", EINTR, 1, 2);
   CHECK_INT(begin(&j, &f, "", false), 0);
   CHECK_INT(lv_newfile_extend(&j.file, 4096, &j.err), 0);
-  f.errnum = EFBIG;
-  f.calls = 0;
+  f.rules[0].errnum = EFBIG;
+  f.rules[0].calls = 0;
   told(&j, lv_newfile_extend(&j.file, 4096, &j.err), EFBIG, "ftruncate");
   over(&j, 0);
 }
@@ -492,13 +364,13 @@ static void test_link_unnamed(void) {
   static const int through_proc[] = {ENOENT, EPERM, EINVAL};
   static const int never[] = {EPERM, EOPNOTSUPP, ENOSYS, EINVAL, EXDEV,
                               EMLINK};
-  struct faulty f;
+  struct trouble f;
   struct job j;
   for (size_t i = 0; i < COUNT(through_proc); i++) {
     break_call(&f, "linkat", through_proc[i], 1, 1);
     CHECK_INT(begin(&j, &f, "", false), 0);
     CHECK_INT(publish(&j, true), 0);
-    CHECK_INT(f.calls, 2);
+    CHECK_INT(f.rules[0].calls, 2);
     CHECK(atomic_load(&j.env.no_empty_path));
     over(&j, 1);
     CHECK_INT(unlink(in("new.vhd")), 0);
@@ -506,7 +378,7 @@ static void test_link_unnamed(void) {
   break_call(&f, "linkat", ENOSPC, 1, 1);
   CHECK_INT(begin(&j, &f, "", false), 0);
   told(&j, publish(&j, true), ENOSPC, "linkat");
-  CHECK_INT(f.calls, 1);
+  CHECK_INT(f.rules[0].calls, 1);
   over(&j, 0);
   for (size_t i = 0; i < COUNT(never); i++) {
     break_call(&f, "linkat", never[i], 1, 2);
@@ -520,7 +392,7 @@ static void test_link_unnamed(void) {
   CHECK_INT(publish(&j, true), LV_AGAIN_NAMED);
   CHECK(atomic_load(&j.env.no_tmpfile) == 0); /* of this file alone */
   over(&j, 0);
-  write_other("new.vhd");
+  put_text("new.vhd", "other");
   break_call(&f, NULL, 0, 0, 0);
   CHECK_INT(begin(&j, &f, "", false), 0);
   told(&j, publish(&j, true), EEXIST, "linkat");
@@ -533,7 +405,7 @@ static void test_link_unnamed(void) {
 static void test_link_named(void) {
   static const int instead[] = {EPERM, EOPNOTSUPP, ENOSYS, EINVAL, EXDEV,
                                 EMLINK};
-  struct faulty f;
+  struct trouble f;
   struct job j;
   for (size_t i = 0; i < COUNT(instead); i++) {
     break_call(&f, "renameat2", instead[i], 1, 1);
@@ -565,7 +437,7 @@ static int no_linkat(const struct lv_sys *sys, int from, const char *a,
 }
 
 static void test_no_publish(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   break_call(&f, "renameat2", EINVAL, 1, 1);
   f.sys.linkat = no_linkat;
@@ -580,12 +452,12 @@ static void test_no_publish(void) {
 
 static void replace(void) {
   CHECK_INT(unlink(in("new.vhd")), 0);
-  write_other("new.vhd");
+  put_text("new.vhd", "other");
 }
 
 /* Only what names our file is taken away. */
 static void test_take_away(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   break_call(&f, NULL, 0, 0, 0);
   CHECK_INT(begin(&j, &f, "", false), 0);
@@ -603,16 +475,16 @@ static void test_take_away(void) {
   over(&j, 0);
   /* What was never linked has no name; another's is not touched. */
   CHECK_INT(begin(&j, &f, "", false), 0);
-  write_other("new.vhd");
+  put_text("new.vhd", "other");
   over(&j, 1);
   CHECK_INT(unlink(in("new.vhd")), 0);
   /* A failed fstat: whose name it is is not known. */
   break_call(&f, "fstat", EIO, 0, 0);
   CHECK_INT(begin(&j, &f, "", false), 0);
   CHECK_INT(lv_newfile_link(&j.file, false, &j.err), 0);
-  f.calls = 0;
-  f.from = 1;
-  f.times = 2;
+  f.rules[0].calls = 0;
+  f.rules[0].from = 1;
+  f.rules[0].times = 2;
   told(&j, lv_newfile_settle(&j.file, &j.err), EIO, "fstat");
   over(&j, 1);
   CHECK_INT(unlink(in("new.vhd")), 0);
@@ -621,15 +493,16 @@ static void test_take_away(void) {
 /* What cannot be looked at, or is on another volume, may be somebody's. */
 static void test_not_ours(void) {
   for (int way = 0; way < 3; way++) {
-    struct faulty f;
+    struct trouble f;
     struct job j;
     break_call(&f, way == 0 ? "fstatat" : "fstat", EIO, 0, 0);
     CHECK_INT(begin(&j, &f, "", false), 0);
     CHECK_INT(lv_newfile_link(&j.file, false, &j.err), 0);
-    f.device = way == 2;
-    f.calls = 0;
-    f.from = 1;
-    f.times = way < 2;
+    if (way == 2)
+      trouble_forge(&f, "fstatat", other_volume);
+    f.rules[0].calls = 0;
+    f.rules[0].from = 1;
+    f.rules[0].times = way < 2;
     over(&j, 1);
     CHECK_INT(unlink(in("new.vhd")), 0);
   }
@@ -637,7 +510,7 @@ static void test_not_ours(void) {
 
 /* A close that tells of lost bytes takes the name back; a signal does not. */
 static void test_settle(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   for (int round = 0; round < 3; round++) {
     break_call(&f, "close", round == 2 ? EINTR : EIO, 0, 0);
@@ -645,9 +518,9 @@ static void test_settle(void) {
     CHECK_INT(lv_newfile_link(&j.file, false, &j.err), 0);
     if (round == 1)
       replace();
-    f.calls = 0;
-    f.from = 1;
-    f.times = 1;
+    f.rules[0].calls = 0;
+    f.rules[0].from = 1;
+    f.rules[0].times = 1;
     if (round == 2)
       CHECK_INT(lv_newfile_settle(&j.file, &j.err), 0);
     else
@@ -666,7 +539,7 @@ static void test_settle(void) {
 
 /* A folder that goes away is made anew; not flushed where that is not asked. */
 static void test_gone(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   for (int named = 0; named < 2; named++) {
     CHECK_INT(mkdir(in("x"), 0700), 0);
@@ -674,7 +547,7 @@ static void test_gone(void) {
     CHECK_INT(begin(&j, &f, "/x", false), 0);
     CHECK_INT(rmdir(in("x")), 0);
     CHECK_INT(publish(&j, named != 0), 0);
-    CHECK_INT(f.calls != 0, named != 0);
+    CHECK_INT(f.rules[0].calls != 0, named != 0);
     over(&j, 0);
     CHECK_INT(unlink(in("x/new.vhd")), 0);
     CHECK_INT(rmdir(in("x")), 0);
@@ -683,7 +556,7 @@ static void test_gone(void) {
 
 /* A folder that went away is no answer to another question. */
 static void test_gone_and_full(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   CHECK_INT(mkdir(in("x"), 0700), 0);
   break_call(&f, "linkat", EIO, 1, 1);
@@ -696,7 +569,7 @@ static void test_gone_and_full(void) {
 /* A folder that goes away while it is made is made again. */
 static void test_gone_under_way(void) {
   static const char *const calls[] = {"mkdirat", "openat"};
-  struct faulty f;
+  struct trouble f;
   struct job j;
   for (size_t i = 0; i < 4; i++) {
     break_call(&f, calls[i % 2], i < 2 ? ENOENT : EACCES, 2, 1);
@@ -710,7 +583,7 @@ static void test_gone_under_way(void) {
   break_call(&f, "mkdirat", ENOENT, 1, 100); /* but not for ever */
   CHECK_INT(begin(&j, &f, "/x/y", false), 0);
   told(&j, publish(&j, false), ENOENT, "linkat");
-  CHECK_INT(f.calls, 4);
+  CHECK_INT(f.rules[0].calls, 4);
   over(&j, 0);
   break_call(&f, "openat2", EACCES, 1, 2); /* by path only neither */
   CHECK_INT(begin(&j, &f, "/x/y", false), 0);
@@ -721,7 +594,7 @@ static void test_gone_under_way(void) {
 /* ---- below a root ------------------------------------------------------ */
 
 /* As begin(), by a path of Windows, whose drive is the folder base/root. */
-static int begin_below(struct job *j, struct faulty *f, const char *below) {
+static int begin_below(struct job *j, struct trouble *f, const char *below) {
   struct lvhd_drive drive = {"C", in("root")};
   struct lv_drives *drives = NULL;
   char path[PATH_MAX + 10];
@@ -748,7 +621,7 @@ static void lead_out(void) {
 
 /* Nothing is made where a link leads out of the root. */
 static void test_root_made(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   break_call(&f, NULL, 0, 0, 0);
   CHECK_INT(begin_below(&j, &f, "/x/y"), 0);
@@ -767,7 +640,7 @@ static void test_root_made(void) {
 
 /* Nor is anything taken away there. */
 static void test_root_removed(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   break_call(&f, NULL, 0, 0, 0);
   CHECK_INT(mkdir(in("out/y"), 0700), 0);
@@ -796,7 +669,7 @@ static void test_root_removed(void) {
 /* What others took away is no reason to leave the rest. */
 static void test_removed_already(void) {
   for (int root = 0; root < 2; root++) {
-    struct faulty f;
+    struct trouble f;
     struct job j;
     break_call(&f, NULL, 0, 0, 0);
     CHECK_INT(root ? begin_below(&j, &f, "/x/y/z")
@@ -812,7 +685,7 @@ static void test_removed_already(void) {
 /* The whole path is longer than a path may be; what lies below the root is
  * not. */
 static void test_root_long(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   char below[PATH_MAX] = "";
   for (int i = 0; i < 17; i++) {
@@ -825,14 +698,14 @@ static void test_root_long(void) {
   CHECK_INT(begin_below(&j, &f, below), 0);
   CHECK(strlen(j.path) > PATH_MAX);
   CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
-  CHECK_INT(count(in("root")), 3);
+  CHECK_INT(entries(in("root")), 3);
   over(&j, 0);
-  CHECK_INT(count(in("root")), 2);
+  CHECK_INT(entries(in("root")), 2);
 }
 
 /* Without memory folders cannot be found again. */
 static void test_root_poor(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   break_call(&f, NULL, 0, 0, 0);
   CHECK_INT(begin_below(&j, &f, "/x/y"), 0);
@@ -860,7 +733,7 @@ static void test_root(void) {
 
 /* Folders that were made go again, as far as nobody else uses them. */
 static void test_folders(void) {
-  struct faulty f;
+  struct trouble f;
   struct job j;
   break_call(&f, NULL, 0, 0, 0);
   CHECK_INT(begin(&j, &f, "/x/y/z", false), 0);
@@ -869,7 +742,7 @@ static void test_folders(void) {
   over(&j, 0);
   CHECK_INT(begin(&j, &f, "/x/y/z", false), 0);
   CHECK_INT(lv_newfile_link(&j.file, true, &j.err), 0);
-  write_other("x/other");
+  put_text("x/other", "other");
   over(&j, 1);
   CHECK(!exists("x/y"));
   CHECK_INT(begin(&j, &f, "/x/y/z", false), 0);
@@ -894,12 +767,7 @@ static void test_folders(void) {
 }
 
 int main(void) {
-  const char *tmp = getenv("TMPDIR");
-  char real[PATH_MAX];
-  snprintf(base, sizeof base, "%s/lvhd-newfile.XXXXXX", tmp ? tmp : "/tmp");
-  if (mkdtemp(base) == NULL || realpath(base, real) == NULL)
-    return 1;
-  snprintf(base, sizeof base, "%s", real);
+  base_make("newfile");
   test_begin();
   test_begin_named();
   test_full();

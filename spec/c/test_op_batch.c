@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "lvhd.h"
+#include "folder.h"
 #include "trouble.h"
 
 #define KIDS 6
@@ -87,7 +88,7 @@ static void remove_all(void) {
     (void)unlink(in(kids[i]));
   for (size_t i = 0; i < COUNT(folders); i++)
     (void)rmdir(in(folders[i]));
-  CHECK_INT(entries(trouble_base), 3); /* and the parent */
+  CHECK_INT(entries(base), 3); /* and the parent */
 }
 
 /* All of them are there. */
@@ -305,10 +306,9 @@ static void test_parent(void) {
 
 /* ---- flushes ------------------------------------------------------------ */
 
-static int no_statfs(const struct lv_sys *sys, int fd, struct statfs *st) {
-  int code = lv_sys_real.fstatfs(sys, fd, st);
-  st->f_type = TMPFS_MAGIC; /* no flush for all at once */
-  return code;
+/* No flush for all at once. */
+static void tmpfs(void *answer) {
+  ((struct statfs *)answer)->f_type = TMPFS_MAGIC;
 }
 
 /* The k-th flush fails, or all from there on: who shares it says so, and has
@@ -321,8 +321,8 @@ static void test_flushes(void) {
       unsigned n = 0;
       begin();
       options.sync = LVHD_SYNC_FULL;
-      t.sys.fstatfs = no_statfs;
       trouble_fail(&t, "fsync", EIO, k, on ? ALWAYS : 1);
+      trouble_forge(&t, "fstatfs", tmpfs);
       code = make();
       n = failed(LVHD_DISP_E_EXCEPTION);
       CHECK_INT(n > 0, t.rules[0].calls >= k);
@@ -334,10 +334,8 @@ static void test_flushes(void) {
 }
 
 /* One flush for all files and one for all folders; where that fails, each. */
-static int ext4(const struct lv_sys *sys, int fd, struct statfs *st) {
-  int code = lv_sys_real.fstatfs(sys, fd, st);
-  st->f_type = EXT4_SUPER_MAGIC;
-  return code;
+static void ext4(void *answer) {
+  ((struct statfs *)answer)->f_type = EXT4_SUPER_MAGIC;
 }
 
 static ssize_t nothing_dirty(const struct lv_sys *sys, int fd, void *buf,
@@ -354,10 +352,10 @@ static void test_flushed_at_once(void) {
   for (unsigned k = 0; k < 3; k++) {
     begin();
     options.sync = LVHD_SYNC_FULL;
-    t.sys.fstatfs = ext4;
     t.sys.pread = nothing_dirty;
     trouble_fail(&t, "syncfs", EIO, k, 1);
     trouble_fail(&t, "fsync", 0, 1, 0); /* counts */
+    trouble_forge(&t, "fstatfs", ext4);
     whole();
     CHECK(t.rules[0].calls > 0);
     if (k == 1)
@@ -460,7 +458,7 @@ static bool make_parent(void) {
 }
 
 int main(void) {
-  trouble_folder("op-batch");
+  base_make("op-batch");
   if (!CHECK(make_parent()))
     return check_done();
   begin();
@@ -480,6 +478,6 @@ int main(void) {
   test_cancel();
   test_cancel_later();
   CHECK_INT(unlink(in("parent.vhd")), 0);
-  CHECK_INT(rmdir(trouble_base), 0);
+  CHECK_INT(rmdir(base), 0);
   return check_done();
 }

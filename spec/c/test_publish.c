@@ -30,7 +30,7 @@ static unsigned before; /* descriptors */
 static void begin(void) {
   clear_all();
   watch_begin();
-  lv_env_init(&env, &watch.sys);
+  lv_env_init(&env, &watch.t.sys);
   memset(&job, 0, sizeof job);
   err = (struct lvhd_error)LVHD_ERROR_INIT;
   opts = (struct lvhd_create_options){.sync = LVHD_SYNC_FULL,
@@ -264,7 +264,7 @@ static mode_t mode_then;
 
 static void look_at_mode(void) {
   struct stat st;
-  CHECK_INT(fstat(watch.fd, &st), 0);
+  CHECK_INT(fstat(watch.t.fd, &st), 0);
   mode_then = st.st_mode & 07777;
 }
 
@@ -357,14 +357,14 @@ static void test_uuid(void) {
   begin();
   opts.has_uuid = true;
   memset(opts.uuid, 7, 16);
-  watch.sys.getrandom = few_random;
+  watch.t.sys.getrandom = few_random;
   CHECK_INT(dynamic("a"), 0);
   CHECK_MEM(info()->uuid, opts.uuid, 16);
   end();
   for (given = 0; given < 16; given += 15) {
     asked = 0;
     begin();
-    watch.sys.getrandom = few_random;
+    watch.t.sys.getrandom = few_random;
     CHECK_INT(dynamic("a"), LVHD_DISP_E_EXCEPTION);
     CHECK_INT(err.errnum, EIO);
     CHECK_STR(err.syscall, "getrandom");
@@ -390,13 +390,13 @@ static void test_cancel(void) {
 
 static void test_named(void) {
   begin();
-  rule(0, "linkat", NULL, EPERM, ALWAYS);
+  rule(0, "linkat", NULL, EPERM, 1, ALWAYS);
   CHECK_INT(dynamic("a"), 0);
   judge_info(in("a"), NULL);
   JUDGE("a parent.vhd", "f commit f commit R:a D:.");
   begin();
-  rule(0, "linkat", NULL, EPERM, ALWAYS);
-  rule(1, "renameat2", NULL, EINVAL, ALWAYS);
+  rule(0, "linkat", NULL, EPERM, 1, ALWAYS);
+  rule(1, "renameat2", NULL, EINVAL, 1, ALWAYS);
   CHECK_INT(dynamic("n/a"), LVHD_DISP_E_EXCEPTION);
   CHECK_INT(err.reason, LV_R_NO_PUBLISH);
   CHECK_STR(there(), "parent.vhd");
@@ -406,7 +406,7 @@ static void test_named(void) {
 /* ---- who else is there ------------------------------------------------- */
 
 static void take_name(void) {
-  write_text("a", "theirs");
+  put_text("a", "theirs");
 }
 
 static void take_disk(void) {
@@ -415,7 +415,7 @@ static void take_disk(void) {
 
 static void test_taken(void) {
   begin();
-  write_text("a", "theirs");
+  put_text("a", "theirs");
   CHECK_INT(dynamic("a"), LVHD_E_ALREADY_EXISTS);
   JUDGE("a parent.vhd", "");
   begin();
@@ -469,28 +469,25 @@ static void test_gone(void) {
   JUDGE("d0 d0/a parent.vhd", "f commit M:d0 D:. L:a D:d0");
   begin();
   make_d0();
-  rule(0, "O_TMPFILE", NULL, 0, ALWAYS);
-  watch.rules[0].act = remove_d0;
-  rule(1, "openat2", "/d0", 0, ALWAYS);
-  watch.rules[1].act = make_d0;
+  rule(0, "O_TMPFILE", NULL, 0, 1, ALWAYS)->meddle = remove_d0;
+  rule(1, "openat2", "/d0", 0, 1, ALWAYS)->meddle = make_d0;
   code = dynamic("d0/a");
   CHECK(code == LVHD_E_PATH_NOT_FOUND || code == LVHD_E_ACCESSDENIED);
-  CHECK_INT(watch.rules[0].calls, 100);
+  CHECK_INT(watch.t.rules[0].calls, 100);
   end();
   for (int i = 0; i < 3; i++) { /* only then, and only for that */
     static const int errnums[] = {EACCES, ENOENT, ENOSPC};
     begin();
     make_d0();
-    rule(0, "O_TMPFILE", "d0", errnums[i], 1, 1);
-    watch.rules[0].act = remove_d0;
+    rule(0, "O_TMPFILE", "d0", errnums[i], 1, 1)->meddle = remove_d0;
     CHECK_INT(dynamic("d0/a"), i == 2 ? LVHD_E_DISK_FULL : 0);
     end();
   }
   begin(); /* it is there, and refuses */
   make_d0();
-  rule(0, "O_TMPFILE", NULL, EACCES, ALWAYS);
+  rule(0, "O_TMPFILE", NULL, EACCES, 1, ALWAYS);
   CHECK_INT(dynamic("d0/a"), LVHD_E_ACCESSDENIED);
-  CHECK_INT(watch.rules[0].calls, 1);
+  CHECK_INT(watch.t.rules[0].calls, 1);
   end();
 }
 
@@ -559,7 +556,7 @@ static void test_kept(void) {
   CHECK_INT(lv_outcome_kept(&c, NULL, &err), 0);
   CHECK_INT(truncate(in("a"), 4096), 0); /* its end is gone */
   CHECK(!is_kept(&c));
-  write_text("a", "text");
+  put_text("a", "text");
   CHECK(!is_kept(&c));
   CHECK_INT(unlink(in("a")), 0);
   CHECK(!is_kept(&c));
@@ -608,7 +605,7 @@ static void test_kept_outside(void) {
   begin();
   CHECK_INT(mkdir(in("drive"), 0700), 0);
   CHECK_INT(mkdir(in("drive/x"), 0700), 0);
-  write_text("drive/x/a", "theirs");
+  put_text("drive/x/a", "theirs");
   CHECK_INT(lv_drives_new((struct lv_drives **)(uintptr_t)&env.drives, &list,
                           1, NULL), 0);
   snprintf(folder, sizeof folder, "%s", in("drive/x"));
@@ -632,7 +629,7 @@ static void test_kept_raw(void) {
   const struct lvhd_info *told = NULL;
   struct stat st;
   begin();
-  write_text("a", "theirs");
+  put_text("a", "theirs");
   CHECK(is_kept(&c));
   CHECK_INT(kept(&c, true), 0);
   CHECK_INT(kept(&c, true), 0); /* instead of the first */
@@ -708,7 +705,7 @@ static void test_poor(bool keeps, struct lv_drives *drives) {
 static void test_poor_raw(void) {
   unsigned hits = 1;
   begin();
-  write_text("a", "theirs");
+  put_text("a", "theirs");
   for (unsigned k = 1; hits > 0; k++) {
     struct lv_create c = {.type = LVHD_RAW, .size = 6};
     long held = atomic_load(&poor.held);
@@ -737,8 +734,7 @@ static void test_memory(void) {
 int main(void) {
   umask(022);
   started = (int64_t)time(NULL) - 1;
-  if (!base_make("publish"))
-    return 1;
+  watch_folder("publish");
   begin();
   if (!CHECK(dynamic("parent.vhd") == 0))
     return 1;
@@ -761,6 +757,6 @@ int main(void) {
   test_kept_outside();
   test_kept_unknown();
   test_memory();
-  base_remove();
+  watch_end();
   return check_done();
 }

@@ -3,7 +3,6 @@
  * Unit tests of what reading stands on: bitmaps, paths as text, and opening
  * beneath a folder, by openat2 and by the walk alike.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -11,9 +10,11 @@
 
 #include "base/path.h"
 #include "check.h"
+#include "folder.h"
 #include "format/bitmap.h"
 #include "io/drives.h"
 #include "io/root.h"
+#include "trouble.h"
 
 /* ---- bitmaps --------------------------------------------------------- */
 
@@ -93,46 +94,20 @@ static void test_paths(void) {
 
 /* ---- roots ----------------------------------------------------------- */
 
-static char base[] = "/tmp/lvhd-root.XXXXXX";
-
-static const char *in(const char *name) {
-  static char path[4][256];
-  static int turn;
-  turn = (turn + 1) % 4;
-  snprintf(path[turn], sizeof path[turn], "%s/%s", base, name);
-  return path[turn];
-}
-
-static void touch(const char *name) {
-  FILE *f = fopen(in(name), "w");
-  CHECK(f != NULL);
-  if (f) {
-    fputs("x", f);
-    fclose(f);
-  }
-}
-
 static void make_tree(void) {
-  CHECK(mkdtemp(base) != NULL);
+  base_make("read");
   CHECK(mkdir(in("in"), 0700) == 0);
   CHECK(mkdir(in("in/sub"), 0700) == 0);
   CHECK(mkdir(in("indeed"), 0700) == 0);
-  touch("in/a.vhd");
-  touch("in/sub/b.vhd");
-  touch("out.vhd");
-  touch("indeed/x.vhd");
+  put_text("in/a.vhd", "x");
+  put_text("in/sub/b.vhd", "x");
+  put_text("out.vhd", "x");
+  put_text("indeed/x.vhd", "x");
   CHECK(symlink("../out.vhd", in("in/leads-out.vhd")) == 0);
   CHECK(symlink("a.vhd", in("in/stays.vhd")) == 0);
   CHECK(symlink("..", in("in/up")) == 0);
   CHECK(symlink("in", in("to-in")) == 0);
   CHECK(mkfifo(in("in/fifo"), 0600) == 0);
-}
-
-static int no_openat2(const struct lv_sys *sys, int dir, const char *path,
-                      int flags, uint64_t resolve) {
-  (void)sys, (void)dir, (void)path, (void)flags, (void)resolve;
-  errno = ENOSYS;
-  return -1;
 }
 
 /* What opening `path` (below base) beneath `root` says. */
@@ -142,10 +117,8 @@ static void opens(struct lv_env *env, const char *root, const char *path,
   struct lv_file file = LV_FILE_INIT;
   struct lv_root r;
   const char *rest = NULL;
-  char full[300];
-  snprintf(full, sizeof full, "%s/%s", base, path);
   CHECK_INT(lv_root_init(&r, env, in(root), NULL), 0);
-  rest = lv_root_rest(&r, full);
+  rest = lv_root_rest(&r, in(path));
   if (reason < 0) {
     CHECK(rest == NULL);
   } else if (CHECK(rest != NULL)) {
@@ -188,39 +161,7 @@ static void test_roots(const struct lv_sys *sys) {
 
 /* ---- others work there as well ------------------------------------------ */
 
-static unsigned descriptors(void) {
-  DIR *dir = opendir("/proc/self/fd");
-  unsigned n = 0;
-  while (dir && readdir(dir))
-    n++;
-  if (dir)
-    closedir(dir);
-  return n;
-}
-
-static void (*meanwhile)(void); /* before the second openat2 */
-static unsigned calls;
-static int refusal; /* errno of openat2; 0: as it is */
-static int broken;  /* the fstat that fails; 0: none does */
-
-static int watched(const struct lv_sys *sys, int dir, const char *path,
-                   int flags, uint64_t resolve) {
-  if (++calls == 2 && meanwhile)
-    meanwhile();
-  if (refusal != 0) {
-    errno = refusal;
-    return -1;
-  }
-  return lv_sys_real.openat2(sys, dir, path, flags, resolve);
-}
-
-static int failing_fstat(const struct lv_sys *sys, int fd, struct stat *st) {
-  if (--broken == 0) {
-    errno = EIO;
-    return -1;
-  }
-  return lv_sys_real.fstat(sys, fd, st);
-}
+static struct trouble t;
 
 static void replace_by_fifo(void) {
   CHECK(mkfifo(in("in/new"), 0600) == 0);
@@ -228,51 +169,50 @@ static void replace_by_fifo(void) {
 }
 
 static void replace_by_file(void) {
-  touch("in/new");
+  put_text("in/new", "x");
   CHECK(rename(in("in/new"), in("in/c.vhd")) == 0);
 }
 
 /* Opening in/c.vhd beneath `root`, a fresh file each time. */
-static void opens_c(const char *root, const struct lv_sys *sys, int code,
-                    int reason) {
+static void opens_c(const char *root, int code, int reason) {
   struct lvhd_error err = LVHD_ERROR_INIT;
   struct lv_file file = LV_FILE_INIT;
   struct lv_env env;
   struct lv_root r;
   unsigned before = descriptors();
-  lv_env_init(&env, sys);
+  lv_env_init(&env, &lv_sys_real);
   unlink(in("in/c.vhd"));
-  touch("in/c.vhd");
+  put_text("in/c.vhd", "x");
   CHECK_INT(lv_root_init(&r, &env, in(root), NULL), 0);
-  calls = 0;
+  env.sys = &t.sys;
+  trouble_again(&t);
   CHECK_INT(lv_root_open(&file, &env, &r, "c.vhd", &err), code);
   CHECK_INT(err.reason, reason);
   CHECK((file.fd >= 0) == (code == 0));
   lv_file_close(&file, &env);
   lv_root_free(&r, &env);
   lvhd_error_clear(&err);
+  CHECK_INT(t.wrong, 0);
   CHECK_INT(descriptors(), before);
 }
 
 /* What was looked at is not what is opened. */
 static void test_replaced(void) {
-  struct lv_sys sys = lv_sys_real;
-  sys.openat2 = watched;
-  sys.fstat = failing_fstat;
-  opens_c("in", &sys, 0, 0);
-  meanwhile = replace_by_fifo;
-  opens_c("in", &sys, LVHD_VM_E_INVALID_HD_FILE, LV_R_NOT_REGULAR);
-  opens_c("in/c.vhd", &sys, LVHD_VM_E_INVALID_HD_FILE, LV_R_NOT_REGULAR);
-  meanwhile = replace_by_file;
-  opens_c("in", &sys, 0, 0);
-  opens_c("in/c.vhd", &sys, LVHD_E_ACCESSDENIED, LV_R_PARENT_OUTSIDE);
-  meanwhile = NULL;
-  /* fstat: of the folder that is the root, of the look, of the file */
-  broken = 2;
-  opens_c("in", &sys, LVHD_DISP_E_EXCEPTION, 0);
-  broken = 3;
-  opens_c("in", &sys, LVHD_DISP_E_EXCEPTION, 0);
-  broken = 0;
+  trouble_begin(&t);
+  opens_c("in", 0, 0);
+  trouble_meddle(&t, "openat2", replace_by_fifo, 2);
+  opens_c("in", LVHD_VM_E_INVALID_HD_FILE, LV_R_NOT_REGULAR);
+  opens_c("in/c.vhd", LVHD_VM_E_INVALID_HD_FILE, LV_R_NOT_REGULAR);
+  trouble_over(&t);
+  trouble_meddle(&t, "openat2", replace_by_file, 2);
+  opens_c("in", 0, 0);
+  opens_c("in/c.vhd", LVHD_E_ACCESSDENIED, LV_R_PARENT_OUTSIDE);
+  /* fstat: of the look, of the file */
+  for (unsigned from = 1; from <= 2; from++) {
+    trouble_over(&t);
+    trouble_fail(&t, "fstat", EIO, from, 1);
+    opens_c("in", LVHD_DISP_E_EXCEPTION, 0);
+  }
   unlink(in("in/c.vhd"));
 }
 
@@ -317,17 +257,15 @@ static void test_around(void) {
 /* Who refuses openat2 is walked around; once there is none, none is asked. */
 static void test_refusals(void) {
   static const int walked[] = {ENOSYS, EPERM, EINVAL, EAGAIN};
-  struct lv_sys sys = lv_sys_real;
   const char *call = NULL;
   struct lv_root r;
   struct lv_env env;
   int fd = -1;
-  sys.openat2 = watched;
   for (size_t i = 0; i < sizeof walked / sizeof walked[0]; i++) {
-    lv_env_init(&env, &sys);
+    trouble_begin(&t);
+    lv_env_init(&env, &t.sys);
     CHECK_INT(lv_root_init(&r, &env, in("in"), NULL), 0);
-    refusal = walked[i];
-    calls = 0;
+    trouble_fail(&t, "openat2", walked[i], 1, ALWAYS);
     for (int n = 0; n < 3; n++) {
       fd = lv_root_fd(&env, &r, "sub/b.vhd", O_RDONLY, &call);
       CHECK(fd >= 0);
@@ -335,19 +273,18 @@ static void test_refusals(void) {
       close(fd);
     }
     /* EAGAIN is tried again before */
-    CHECK(calls == (refusal == ENOSYS   ? 1u
-                    : refusal == EAGAIN ? 12u
-                                        : 3u));
-    refusal = 0;
+    CHECK(t.rules[0].calls == (walked[i] == ENOSYS   ? 1u
+                               : walked[i] == EAGAIN ? 12u
+                                                     : 3u));
     lv_root_free(&r, &env);
   }
-  lv_env_init(&env, &sys);
+  trouble_begin(&t);
+  lv_env_init(&env, &t.sys);
   CHECK_INT(lv_root_init(&r, &env, in("in"), NULL), 0);
-  refusal = EACCES;
+  trouble_fail(&t, "openat2", EACCES, 1, ALWAYS);
   CHECK(lv_root_fd(&env, &r, "a.vhd", O_RDONLY, &call) < 0);
   CHECK_INT(errno, EACCES);
   CHECK_STR(call, "openat2");
-  refusal = 0;
   lv_root_free(&r, &env);
 }
 
@@ -404,18 +341,19 @@ static void test_rests(void) {
 }
 
 int main(void) {
-  struct lv_sys walking = lv_sys_real;
-  char command[64];
-  walking.openat2 = no_openat2;
+  struct trouble walking;
+  char command[sizeof base + 10];
+  trouble_begin(&walking);
+  trouble_fail(&walking, "openat2", ENOSYS, 1, ALWAYS);
   test_bits();
   test_paths();
   make_tree();
   test_roots(NULL);
-  test_roots(&walking);
+  test_roots(&walking.sys);
   test_replaced();
   test_around();
   test_refusals();
-  test_walk(&walking);
+  test_walk(&walking.sys);
   test_rests();
   snprintf(command, sizeof command, "rm -r %s", base);
   CHECK_INT(system(command), 0);

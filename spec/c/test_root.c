@@ -4,7 +4,7 @@
  * what does not, with openat2 and without; what others do meanwhile; each call
  * and each allocation that fails.
  */
-#include "calls.h"
+#include "ask.h"
 #include "io/drives.h"
 #include "io/folder.h"
 #include "io/root.h"
@@ -197,32 +197,26 @@ static void other_file(void) {
 static void no_file(void) { move("~/in/a.vhd", "~/in/kept"); }
 static void file_back(void) { move("~/in/kept", "~/in/a.vhd"); }
 
-static void other_device(struct stat *st) { st->st_dev++; }
-static void other_inode(struct stat *st) { st->st_ino++; }
+static void other_inode(void *st) { ((struct stat *)st)->st_ino++; }
 
 /* Between the look at a file and the hold of its folder. */
 static void change_roots(void) {
   q.root = "~/in/a.vhd";
   for (int maps = 0; maps < 2; maps++) {
     q.maps = maps != 0;
-    calls_break("fstat", 0, 1, 1);
-    calls.act = link_folder;
+    calls_break("fstat", 0, 1, 1)->meddle = link_folder;
     expect_once(ask_init, "a link", OUTSIDE);
     unlink_folder();
   }
-  calls_break("fstat", 0, 1, 1);
-  calls.act = other_file;
+  calls_break("fstat", 0, 1, 1)->meddle = other_file;
   expect_once(ask_init, "another file", OUTSIDE);
   file_back();
-  calls_break("fstat", 0, 1, 1);
-  calls.act = no_file;
+  calls_break("fstat", 0, 1, 1)->meddle = no_file;
   expect_once(ask_init, "no file", OUTSIDE);
   file_back();
-  calls_break("fstat", 0, 1, 1);
-  calls.forge = other_device;
+  calls_break("fstat", 0, 1, 1)->forge = other_volume;
   expect_once(ask_init, "another volume", OUTSIDE);
-  calls_break("fstat", 0, 1, 1);
-  calls.forge = other_inode;
+  calls_break("fstat", 0, 1, 1)->forge = other_inode;
   expect_once(ask_init, "another number", OUTSIDE);
 }
 
@@ -368,29 +362,23 @@ static void none_now(void) {
 static void change_files(void) {
   q.root = "~/in";
   q.rest = "a.vhd";
-  calls_break("openat2", 0, 3, 1);
-  calls.act = fifo_now;
+  calls_break("openat2", 0, 3, 1)->meddle = fifo_now;
   expect_once(ask_open, "a fifo", NOT_REGULAR);
   none_now();
-  calls_break("openat2", 0, 3, 1);
-  calls.act = link_now;
+  calls_break("openat2", 0, 3, 1)->meddle = link_now;
   expect_once(ask_open, "a link", OUTSIDE " ELOOP openat2");
   none_now();
-  calls_break("openat2", 0, 3, 1);
-  calls.act = no_file;
+  calls_break("openat2", 0, 3, 1)->meddle = no_file;
   expect_once(ask_open, "nothing", MISSING "openat2");
   file_back();
   q.root = "~/in/a.vhd";
   q.rest = "";
-  calls_break("close", 0, 2, 1);
-  calls.act = other_file;
+  calls_break("close", 0, 2, 1)->meddle = other_file;
   expect_once(ask_open, "another file", OUTSIDE);
   none_now();
-  calls_break("fstat", 0, 3, 1);
-  calls.forge = other_device;
+  calls_break("fstat", 0, 3, 1)->forge = other_volume;
   expect_once(ask_open, "another volume", OUTSIDE);
-  calls_break("fstat", 0, 3, 1);
-  calls.forge = other_inode;
+  calls_break("fstat", 0, 3, 1)->forge = other_inode;
   expect_once(ask_open, "another number", OUTSIDE);
 }
 
@@ -404,11 +392,11 @@ static void without_openat2(void) {
   q.root = "~/in";
   q.rest = "sub/b.vhd";
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-    calls_break("openat2", rows[i].errnum, 1, UINT_MAX / 2);
+    calls_break("openat2", rows[i].errnum, 1, ALWAYS);
     expect_once(ask_open, "walked", "~/in/sub/b.vhd");
     CHECK(atomic_load(&env.no_openat2) == rows[i].for_good);
   }
-  calls_break("openat2", ENOSYS, 2, UINT_MAX / 2);
+  calls_break("openat2", ENOSYS, 2, ALWAYS);
   expect_once(ask_open, "walked", "~/in/sub/b.vhd");
   CHECK(atomic_load(&env.no_openat2));
   calls_break("openat2", EACCES, 2, 1);
@@ -426,8 +414,7 @@ static void walk_past(void) {
   q.root = "~/in";
   q.rest = "lsub/b.vhd";
   q.walks = true;
-  calls_break("fstatat", 0, 1, 1);
-  calls.act = file_for_link;
+  calls_break("fstatat", 0, 1, 1)->meddle = file_for_link;
   expect_once(ask_open, "no link", NO_FOLDER "openat");
   drop("~/in/lsub");
   move("~/in/kept", "~/in/lsub");
@@ -486,7 +473,7 @@ static void open_real(void) {
 
 /* ---- folders ------------------------------------------------------------- */
 
-static struct lv_root in; /* ~/in */
+static struct lv_root within; /* ~/in */
 
 static int end_folder(char answer[ANSWER], struct lv_folder *folder, int code,
                       const char *path, struct lvhd_error *err) {
@@ -533,7 +520,7 @@ static int ask_under(char answer[ANSWER], struct lvhd_error *err) {
   char at[PATH_MAX];
   int code = 0;
   begin();
-  code = lv_folder_under(&folder, &env, &in, path, err);
+  code = lv_folder_under(&folder, &env, &within, path, err);
   CHECK((code == 0) == (folder.fd >= 0));
   if (code == 0) {
     snprintf(at, sizeof at, "%.*s", (int)folder.exists, path);
@@ -592,8 +579,8 @@ static void folders_of_host(void) {
 /* Paths as long as the kernel takes them, and longer. */
 static void long_folders(ask_fn *ask, size_t most, const char *want) {
   char path[PATH_MAX + 10];
-  size_t n = strlen(scene) + 8;
-  snprintf(path, sizeof path, "%s/in/new/", scene);
+  size_t n = strlen(base) + 8;
+  snprintf(path, sizeof path, "%s/in/new/", base);
   while (n < PATH_MAX + 5) {
     path[n++] = 'x';
     if (n % 100 == 0)
@@ -632,19 +619,18 @@ static void refused_folders(ask_fn *ask, const char *want) {
   expect_once(ask, "not to be read", path_only);
   calls_break("openat2", EACCES, 1, 2);
   expect_once(ask, "not to be entered", REFUSED);
-  calls_break("openat2", EPERM, 1, UINT_MAX / 2);
+  calls_break("openat2", EPERM, 1, ALWAYS);
   expect_once(ask, "by other calls", want);
 }
 
 static void change_folders(void) {
   q.root = "~/in/new/x";
-  calls_break("fstatat", 0, 1, 1);
-  calls.act = make_new;
+  calls_break("fstatat", 0, 1, 1)->meddle = make_new;
   expect_once(ask_folder, "a folder by now", "~/in ~/in/new/x missing");
   drop("~/in/new");
-  calls_break("openat2", ENOENT, 1, UINT_MAX / 2);
+  calls_break("openat2", ENOENT, 1, ALWAYS);
   expect_once(ask_folder, "no root", NO_FOLDERS "openat2");
-  calls_break(NULL, ENOENT, 3, UINT_MAX / 2); /* it was opened and asked */
+  calls_break(ANY, ENOENT, 3, ALWAYS); /* it was opened and asked */
   q.maps = true;
   expect_once(ask_of, "no root", NO_FOLDERS "openat");
   q.maps = false;
@@ -670,7 +656,7 @@ static void folders_under(void) {
   };
   calls_whole();
   begin();
-  CHECK_INT(lv_root_init(&in, &env, whole("~/in"), NULL), 0);
+  CHECK_INT(lv_root_init(&within, &env, whole("~/in"), NULL), 0);
   ask_rows(ask_under, rows, sizeof rows / sizeof rows[0]);
   refused_folders(ask_under, "~/in/sub");
   q.root = "~/in/sub";
@@ -679,7 +665,7 @@ static void folders_under(void) {
   calls_break("openat2", ELOOP, 1, 1);
   expect_once(ask_under, "led on", OUT_OF_DRIVE);
   calls_whole();
-  lv_root_free(&in, &env);
+  lv_root_free(&within, &env);
 }
 
 /* Real paths, on an engine that maps drives. */
@@ -741,26 +727,21 @@ static void sub_again(void) {
 static void change_drives(void) {
   q.maps = true;
   q.root = "C:\\sub\\new";
-  calls_break("openat2", 0, 4, 1);
-  calls.act = sub_leads_in;
+  calls_break("openat2", 0, 4, 1)->meddle = sub_leads_in;
   expect_once(ask_folder, "leads on", "~/in/was ~/in/was/new missing");
   sub_again();
-  calls_break("openat2", 0, 4, 1);
-  calls.act = sub_leads_out;
+  calls_break("openat2", 0, 4, 1)->meddle = sub_leads_out;
   expect_once(ask_folder, "leads out", OUT_OF_DRIVE);
   sub_again();
-  calls_break("openat2", ELOOP, 2, UINT_MAX / 2);
+  calls_break("openat2", ELOOP, 2, ALWAYS);
   expect_once(ask_folder, "leads round", OUT_OF_DRIVE);
   calls_break("openat2", EIO, 4, 1);
   expect_once(ask_folder, "once", "DISP_E_EXCEPTION EIO openat2");
   q.root = "C:\\sub"; /* the mapped folder, the look, the folder */
-  calls_break("openat2", EXDEV, 3, UINT_MAX / 2);
-  calls.every = 3;
+  calls_break("openat2", EXDEV, 3, ALWAYS)->every = 3;
   expect_once(ask_folder, "leads out for good", OUT_OF_DRIVE);
   q.maps = false;
 }
-
-static void no_links(struct stat *st) { st->st_nlink = 0; }
 
 static void gone_folders(void) {
   struct lv_folder folder;
@@ -768,8 +749,7 @@ static void gone_folders(void) {
   begin();
   CHECK_INT(lv_folder_open(&folder, &env, whole("~/in"), NULL), 0);
   CHECK(!lv_folder_gone(&folder, &env));
-  calls_break("fstat", 0, 1, 1);
-  calls.forge = no_links;
+  calls_break("fstat", 0, 1, 1)->forge = no_links;
   CHECK(lv_folder_gone(&folder, &env));
   calls_break("fstat", EIO, 1, 1);
   CHECK(!lv_folder_gone(&folder, &env));
@@ -804,7 +784,7 @@ static void furnish(void) {
 }
 
 int main(void) {
-  scene_begin();
+  base_make("ask");
   furnish();
   init_roots();
   change_roots();

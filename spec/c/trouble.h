@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * A table of system calls in which some fail, or somebody meddles just before
- * them; and a folder of one's own, the same before and after each test.  What
- * a call should say instead, a test puts into the table itself.  Knows
- * src/io/sys.h and the errors, nothing else of lvhd.
+ * A table of system calls that lies over another one, the real one or a
+ * folder in memory, and in which some calls fail, somebody meddles just
+ * before them, or what they say is forged.  What else a call should do, a
+ * test puts into the table itself.  Knows src/io/sys.h and nothing else of
+ * lvhd, nor what a test asks, nor where it has its files.  Its rules are for
+ * calls that come one after the other; due may be asked by all threads.
  *
  *   struct trouble t;
  *   trouble_begin(&t);
  *   trouble_fail(&t, "fsync", EIO, 2, 1);   the second one, once
  *   trouble_meddle(&t, "openat", swap, 1);  before the first one
+ *   trouble_fail(&t, "linkat", EPERM, 1, ALWAYS)->name = "/a";
  */
 #ifndef LVHD_SPEC_TROUBLE_H
 #define LVHD_SPEC_TROUBLE_H
 
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -21,284 +23,318 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/error.h"
-#include "check.h"
 #include "io/sys.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* ---- calls -------------------------------------------------------------- */
+/* ---- rules -------------------------------------------------------------- */
 
 #define ALWAYS UINT_MAX
+#define ANY ""
+#define SKIPPED (-1)
 #define RULES 4
+
+/* The from-th call of that name (1 on), and those behind it: `times` in all.
+ * An openat of what has no name is "O_TMPFILE". */
+struct trouble_rule {
+  const char *call; /* NULL: no rule; ANY */
+  const char *name; /* of files whose path ends so; NULL: of all */
+  int errnum;       /* 0: the call is made; SKIPPED: it is not, and says 0 */
+  unsigned from, times;
+  unsigned every;   /* of these each second, third ...; 0: all */
+  unsigned calls;   /* so many yet */
+  void (*meddle)(void);        /* comes before */
+  void (*forge)(void *answer); /* the stat, flock ... that the call tells */
+};
 
 struct trouble {
   struct lv_sys sys; /* first: its functions get it */
-  struct {
-    const char *call; /* NULL: no rule */
-    int errnum;       /* 0: the call is made */
-    unsigned from, times, calls;
-    void (*meddle)(void);
-  } rules[RULES];
+  const struct lv_sys *under;
+  struct trouble_rule rules[RULES];
   int (*due)(const char *call); /* asked of every call: 0 or errno; or NULL */
+  /* Is told of every call, afterwards; or NULL. */
+  void (*saw)(struct trouble *t, const char *call, int fd, const char *path,
+              bool well);
+  bool folders;    /* what opens a folder is another call, "folder" */
+  const char *hit; /* the last call that the first rule befell */
+  int fd;          /* and of which descriptor, or in which folder */
+  void (*forge)(void *answer); /* of the call that is being made */
+  unsigned wrong;  /* closes of what was not open */
 };
 
-/* True: the call fails, and errno is set. */
-static bool trouble_has(const struct lv_sys *sys, const char *call) {
-  struct trouble *t = (struct trouble *)(uintptr_t)sys;
+static inline struct trouble *trouble_of(const struct lv_sys *sys) {
+  return (struct trouble *)(uintptr_t)sys;
+}
+
+static inline bool ends_with(const char *text, const char *end) {
+  size_t n = strlen(text), m = strlen(end);
+  return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* Of a real one. */
+static inline const char *path_of(int fd) {
+  static char path[PATH_MAX];
+  char link[64];
+  ssize_t n = 0;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  n = readlink(link, path, sizeof path - 1);
+  path[n < 0 ? 0 : n] = '\0';
+  return path;
+}
+
+/* What has no path goes by its descriptor, what has no name by its folder. */
+static inline bool trouble_meant(const struct trouble_rule *rule,
+                                 const char *call, int fd, const char *path) {
+  if (rule->call == NULL ||
+      (rule->call[0] != '\0' && strcmp(rule->call, call) != 0))
+    return false;
+  if (rule->name == NULL)
+    return true;
+  return ends_with(path && strcmp(call, "O_TMPFILE") != 0 ? path : path_of(fd),
+                   rule->name);
+}
+
+static inline bool trouble_befalls(struct trouble_rule *rule) {
+  unsigned n = ++rule->calls;
+  return n >= rule->from && n - rule->from < rule->times &&
+         (rule->every == 0 || (n - rule->from) % rule->every == 0);
+}
+
+/* What becomes of a call, as a rule's errnum. */
+static int trouble_asks(struct trouble *t, const char *call, int fd,
+                        const char *path) {
   int errnum = t->due ? t->due(call) : 0;
+  if (t->forge)
+    t->forge = NULL;
   for (size_t i = 0; i < RULES; i++) {
-    unsigned n = 0;
-    if (t->rules[i].call == NULL || strcmp(t->rules[i].call, call) != 0)
+    struct trouble_rule *rule = &t->rules[i];
+    if (!trouble_meant(rule, call, fd, path) || !trouble_befalls(rule))
       continue;
-    n = ++t->rules[i].calls;
-    if (n < t->rules[i].from || n - t->rules[i].from >= t->rules[i].times)
-      continue;
-    if (t->rules[i].meddle)
-      t->rules[i].meddle();
-    if (t->rules[i].errnum != 0)
-      errnum = t->rules[i].errnum;
+    if (i == 0) {
+      t->hit = call;
+      t->fd = fd;
+    }
+    if (rule->meddle)
+      rule->meddle();
+    if (rule->forge)
+      t->forge = rule->forge;
+    if (rule->errnum != 0)
+      errnum = rule->errnum;
   }
+  return errnum;
+}
+
+/* True: the call fails, and errno is set.  For a test's own entries. */
+static inline bool trouble_has(const struct lv_sys *sys, const char *call) {
+  int errnum = trouble_asks(trouble_of(sys), call, -1, NULL);
   if (errnum != 0)
     errno = errnum;
   return errnum != 0;
 }
 
-#define TROUBLE_CALLS(X)                                                     \
-  X(int, openat2, (const struct lv_sys *s, int a, const char *b, int c,      \
-                   uint64_t d), (s, a, b, c, d))                             \
-  X(int, dupfd, (const struct lv_sys *s, int a, int b), (s, a, b))           \
-  X(int, fstat, (const struct lv_sys *s, int a, struct stat *b), (s, a, b))  \
-  X(int, fstatat, (const struct lv_sys *s, int a, const char *b,             \
-                   struct stat *c, int d), (s, a, b, c, d))                  \
-  X(int, fstatfs, (const struct lv_sys *s, int a, struct statfs *b),         \
-    (s, a, b))                                                               \
-  X(ssize_t, readlinkat, (const struct lv_sys *s, int a, const char *b,      \
-                          char *c, size_t d), (s, a, b, c, d))               \
-  X(ssize_t, pread, (const struct lv_sys *s, int a, void *b, size_t c,       \
-                     off_t d), (s, a, b, c, d))                              \
-  X(ssize_t, pwritev, (const struct lv_sys *s, int a, const struct iovec *b, \
-                       int c, off_t d), (s, a, b, c, d))                     \
-  X(ssize_t, copy, (const struct lv_sys *s, int a, off_t b, int c, off_t d,  \
-                    size_t e), (s, a, b, c, d, e))                           \
-  X(int, clone, (const struct lv_sys *s, int a, off_t b, size_t c, int d,    \
-                 off_t e), (s, a, b, c, d, e))                               \
-  X(ssize_t, getdents, (const struct lv_sys *s, int a, void *b, size_t c),   \
-    (s, a, b, c))                                                            \
-  X(off_t, lseek, (const struct lv_sys *s, int a, off_t b, int c),           \
-    (s, a, b, c))                                                            \
-  X(int, ftruncate, (const struct lv_sys *s, int a, off_t b), (s, a, b))     \
-  X(int, fallocate, (const struct lv_sys *s, int a, int b, off_t c,          \
-                     off_t d), (s, a, b, c, d))                              \
-  X(int, fsync, (const struct lv_sys *s, int a), (s, a))                     \
-  X(int, syncfs, (const struct lv_sys *s, int a), (s, a))                    \
-  X(int, fdatasync, (const struct lv_sys *s, int a), (s, a))                 \
-  X(int, getlk, (const struct lv_sys *s, int a, struct flock *b), (s, a, b)) \
-  X(int, setlk, (const struct lv_sys *s, int a, struct flock *b), (s, a, b)) \
-  X(int, futimens, (const struct lv_sys *s, int a,                           \
-                    const struct timespec *b), (s, a, b))                    \
-  X(int, fchmod, (const struct lv_sys *s, int a, mode_t b), (s, a, b))       \
-  X(int, linkat, (const struct lv_sys *s, int a, const char *b, int c,       \
-                  const char *d, int e), (s, a, b, c, d, e))                 \
-  X(int, renameat2, (const struct lv_sys *s, int a, const char *b, int c,    \
-                     const char *d, unsigned e), (s, a, b, c, d, e))         \
-  X(int, unlinkat, (const struct lv_sys *s, int a, const char *b, int c),    \
-    (s, a, b, c))                                                            \
-  X(int, mkdirat, (const struct lv_sys *s, int a, const char *b, mode_t c),  \
-    (s, a, b, c))                                                            \
-  X(int, getrlimit, (const struct lv_sys *s, int a, struct rlimit *b),       \
-    (s, a, b))                                                               \
-  X(ssize_t, getrandom, (const struct lv_sys *s, void *a, size_t b,          \
-                         unsigned c), (s, a, b, c))
+/* What it returns, where errnum is what becomes of it. */
+static inline int64_t trouble_tells(struct trouble *t, const char *call,
+                                    int fd, const char *path, int errnum,
+                                    void *answer, int64_t got) {
+  int saved = errnum > 0 ? errnum : errno;
+  int64_t says = errnum == 0 ? got : errnum == SKIPPED ? 0 : -1;
+  if (got >= 0 && t->forge && answer)
+    t->forge(answer);
+  if (t->saw)
+    t->saw(t, call, fd, path, says >= 0);
+  errno = saved;
+  return says;
+}
 
-#define TROUBLE_CALL(type, name, params, args)                               \
-  static type trouble_##name params {                                        \
-    return trouble_has(s, #name) ? (type)-1 : lv_sys_real.name args;         \
+/* ---- the table ---------------------------------------------------------- */
+
+/* Parameters, of which the first names the folder or the file; the path; and
+ * where the answer goes.  What has one is made, and forged, even where it
+ * fails: what is there then must not count. */
+#define TROUBLE_CALLS(X)                                                     \
+  X(int, dupfd, (int a, int b), (a, b), NULL, NULL)                          \
+  X(int, fstat, (int a, struct stat *b), (a, b), NULL, b)                    \
+  X(int, fstatat, (int a, const char *b, struct stat *c, int d),             \
+    (a, b, c, d), b, c)                                                      \
+  X(int, fstatfs, (int a, struct statfs *b), (a, b), NULL, b)                \
+  X(ssize_t, readlinkat, (int a, const char *b, char *c, size_t d),          \
+    (a, b, c, d), b, NULL)                                                   \
+  X(ssize_t, pread, (int a, void *b, size_t c, off_t d),                     \
+    (a, b, c, d), NULL, b)                                                   \
+  X(ssize_t, pwritev, (int a, const struct iovec *b, int c, off_t d),        \
+    (a, b, c, d), NULL, NULL)                                                \
+  X(ssize_t, copy, (int a, off_t b, int c, off_t d, size_t e),               \
+    (a, b, c, d, e), NULL, NULL)                                             \
+  X(int, clone, (int a, off_t b, size_t c, int d, off_t e),                  \
+    (a, b, c, d, e), NULL, NULL)                                             \
+  X(ssize_t, getdents, (int a, void *b, size_t c), (a, b, c), NULL, NULL)    \
+  X(off_t, lseek, (int a, off_t b, int c), (a, b, c), NULL, NULL)            \
+  X(int, ftruncate, (int a, off_t b), (a, b), NULL, NULL)                    \
+  X(int, fallocate, (int a, int b, off_t c, off_t d),                        \
+    (a, b, c, d), NULL, NULL)                                                \
+  X(int, send, (int a, off_t b, off_t c), (a, b, c), NULL, NULL)             \
+  X(int, fsync, (int a), (a), NULL, NULL)                                    \
+  X(int, syncfs, (int a), (a), NULL, NULL)                                   \
+  X(int, fdatasync, (int a), (a), NULL, NULL)                                \
+  X(int, sync_file_range, (int a, off_t b, off_t c, unsigned d),             \
+    (a, b, c, d), NULL, NULL)                                                \
+  X(int, getlk, (int a, struct flock *b), (a, b), NULL, b)                   \
+  X(int, setlk, (int a, struct flock *b), (a, b), NULL, NULL)                \
+  X(int, futimens, (int a, const struct timespec *b), (a, b), NULL, NULL)    \
+  X(int, fchmod, (int a, mode_t b), (a, b), NULL, NULL)                      \
+  X(int, linkat, (int a, const char *b, int c, const char *d, int e),        \
+    (a, b, c, d, e), d, NULL)                                                \
+  X(int, renameat2,                                                          \
+    (int a, const char *b, int c, const char *d, unsigned e),                \
+    (a, b, c, d, e), d, NULL)                                                \
+  X(int, unlinkat, (int a, const char *b, int c), (a, b, c), b, NULL)        \
+  X(int, mkdirat, (int a, const char *b, mode_t c), (a, b, c), b, NULL)      \
+  X(int, getrlimit, (int a, struct rlimit *b), (a, b), "", b)
+
+#define TROUBLE_BARE(...) __VA_ARGS__
+#define TROUBLE_CALL(type, name, params, args, path, answer)                 \
+  static type trouble_##name(const struct lv_sys *sys,                       \
+                             TROUBLE_BARE params) {                          \
+    struct trouble *t = trouble_of(sys);                                     \
+    int errnum = trouble_asks(t, #name, a, path);                            \
+    int64_t got = -1;                                                        \
+    if (errnum == 0 || (answer) != NULL)                                     \
+      got = t->under->name(t->under, TROUBLE_BARE args);                     \
+    return (type)trouble_tells(t, #name, a, path, errnum, answer, got);      \
   }
 TROUBLE_CALLS(TROUBLE_CALL)
 #undef TROUBLE_CALL
 
-static char *trouble_realpath(const struct lv_sys *sys, const char *path,
-                              char *buf) {
-  return trouble_has(sys, "realpath") ? NULL
-                                      : lv_sys_real.realpath(sys, path, buf);
+/* A close that fails has closed all the same. */
+static int trouble_close(const struct lv_sys *sys, int fd) {
+  struct trouble *t = trouble_of(sys);
+  int errnum = trouble_asks(t, "close", fd, NULL);
+  int code = t->under->close(t->under, fd);
+  if (fd >= 0 && code != 0)
+    t->wrong++;
+  return (int)trouble_tells(t, "close", -1, NULL, errnum, NULL, code);
+}
+
+static ssize_t trouble_getrandom(const struct lv_sys *sys, void *buf,
+                                 size_t n, unsigned flags) {
+  struct trouble *t = trouble_of(sys);
+  int errnum = trouble_asks(t, "getrandom", -1, "");
+  int64_t got =
+    errnum == 0 ? t->under->getrandom(t->under, buf, n, flags) : -1;
+  return (ssize_t)trouble_tells(t, "getrandom", -1, "", errnum, NULL, got);
+}
+
+static inline const char *trouble_opening(const struct trouble *t, int flags,
+                                          const char *call) {
+  return (flags & O_TMPFILE) == O_TMPFILE            ? "O_TMPFILE"
+         : t->folders && (flags & O_DIRECTORY) != 0 ? "folder"
+                                                     : call;
 }
 
 static int trouble_openat(const struct lv_sys *sys, int dir, const char *path,
                           int flags, mode_t mode) {
-  const char *call =
-    (flags & O_TMPFILE) == O_TMPFILE ? "O_TMPFILE" : "openat";
-  return trouble_has(sys, call)
-           ? -1
-           : lv_sys_real.openat(sys, dir, path, flags, mode);
+  struct trouble *t = trouble_of(sys);
+  const char *call = trouble_opening(t, flags, "openat");
+  int errnum = trouble_asks(t, call, dir, path), fd = -1;
+  if (errnum == 0)
+    fd = t->under->openat(t->under, dir, path, flags, mode);
+  return (int)trouble_tells(t, call, dir, path, errnum, NULL, fd);
 }
 
-/* A close that fails has closed all the same. */
-static int trouble_close(const struct lv_sys *sys, int fd) {
-  bool fails = trouble_has(sys, "close");
-  int saved = errno;
-  int code = lv_sys_real.close(sys, fd);
-  if (fails)
-    errno = saved;
-  return fails ? -1 : code;
+static int trouble_openat2(const struct lv_sys *sys, int dir,
+                           const char *path, int flags, uint64_t resolve) {
+  struct trouble *t = trouble_of(sys);
+  const char *call = trouble_opening(t, flags, "openat2");
+  int errnum = trouble_asks(t, call, dir, path), fd = -1;
+  if (errnum == 0)
+    fd = t->under->openat2(t->under, dir, path, flags, resolve);
+  return (int)trouble_tells(t, call, dir, path, errnum, NULL, fd);
 }
 
-static void trouble_begin(struct trouble *t) {
-  *t = (struct trouble){.sys = lv_sys_real};
-#define TROUBLE_ENTRY(type, name, params, args) t->sys.name = trouble_##name;
-  TROUBLE_CALLS(TROUBLE_ENTRY)
+static char *trouble_realpath(const struct lv_sys *sys, const char *path,
+                              char *buf) {
+  struct trouble *t = trouble_of(sys);
+  int errnum = trouble_asks(t, "realpath", -1, path);
+  char *real =
+    errnum == 0 ? t->under->realpath(t->under, path, buf) : NULL;
+  trouble_tells(t, "realpath", -1, path, errnum, NULL, real ? 0 : -1);
+  return real;
+}
+
+static int64_t trouble_monotonic(const struct lv_sys *sys) {
+  return trouble_of(sys)->under->monotonic(trouble_of(sys)->under);
+}
+
+static int64_t trouble_now(const struct lv_sys *sys) {
+  return trouble_of(sys)->under->now(trouble_of(sys)->under);
+}
+
+/* Over a table that must stay. */
+static inline void trouble_upon(struct trouble *t,
+                                const struct lv_sys *under) {
+  *t = (struct trouble){
+#define TROUBLE_ENTRY(type, name, params, args, path, answer)                \
+  .sys.name = trouble_##name,
+    TROUBLE_CALLS(TROUBLE_ENTRY)
 #undef TROUBLE_ENTRY
-  t->sys.realpath = trouble_realpath;
-  t->sys.openat = trouble_openat;
-  t->sys.close = trouble_close;
+      .sys.close = trouble_close, .sys.getrandom = trouble_getrandom,
+    .sys.openat = trouble_openat, .sys.openat2 = trouble_openat2,
+    .sys.realpath = trouble_realpath, .sys.monotonic = trouble_monotonic,
+    .sys.now = trouble_now, .under = under};
 }
 
-/* The index of a rule of its own. */
-static size_t trouble_rule(struct trouble *t, const char *call, int errnum,
-                           unsigned from, unsigned times) {
+static inline void trouble_begin(struct trouble *t) {
+  trouble_upon(t, &lv_sys_real);
+}
+
+/* ---- making it ---------------------------------------------------------- */
+
+/* A rule of its own; call NULL: none. */
+static inline struct trouble_rule *trouble_fail(struct trouble *t,
+                                                const char *call, int errnum,
+                                                unsigned from,
+                                                unsigned times) {
   size_t i = 0;
   while (i < RULES && t->rules[i].call)
     i++;
   if (i == RULES)
     abort();
-  t->rules[i].call = call;
-  t->rules[i].errnum = errnum;
-  t->rules[i].from = from;
-  t->rules[i].times = times;
-  return i;
-}
-
-static inline void trouble_fail(struct trouble *t, const char *call,
-                                int errnum, unsigned from, unsigned times) {
-  trouble_rule(t, call, errnum, from, times);
+  t->rules[i] = (struct trouble_rule){
+    .call = call, .errnum = errnum, .from = from, .times = times};
+  return &t->rules[i];
 }
 
 static inline void trouble_meddle(struct trouble *t, const char *call,
                                   void (*meddle)(void), unsigned at) {
-  t->rules[trouble_rule(t, call, 0, at, 1)].meddle = meddle;
+  trouble_fail(t, call, 0, at, 1)->meddle = meddle;
+}
+
+/* Of every such call. */
+static inline void trouble_forge(struct trouble *t, const char *call,
+                                 void (*how)(void *answer)) {
+  trouble_fail(t, call, 0, 1, ALWAYS)->forge = how;
+}
+
+/* Of a stat: another volume's file, of the same number. */
+static inline void other_volume(void *answer) {
+  ((struct stat *)answer)->st_dev++;
+}
+
+/* Of a stat: it has no name any more. */
+static inline void no_links(void *answer) {
+  ((struct stat *)answer)->st_nlink = 0;
+}
+
+/* The rules' calls are counted from here on. */
+static inline void trouble_again(struct trouble *t) {
+  for (size_t i = 0; i < RULES; i++)
+    t->rules[i].calls = 0;
 }
 
 static inline void trouble_over(struct trouble *t) {
   memset(t->rules, 0, sizeof t->rules);
 }
 
-/* ---- a folder of one's own ---------------------------------------------- */
-
-static char trouble_base[PATH_MAX / 4];
-
-/* A path below it; four at a time. */
-static inline const char *in(const char *name) {
-  static char path[4][PATH_MAX];
-  static unsigned turn;
-  char *at = path[turn++ % 4];
-  snprintf(at, PATH_MAX, "%s/%s", trouble_base, name);
-  return at;
-}
-
-/* The text, and n letters behind it. */
-static inline char *lengthy(const char *text, size_t n) {
-  static char path[4 * PATH_MAX];
-  size_t m = strlen(text);
-  memcpy(path, text, m);
-  memset(path + m, 'x', n);
-  path[m + n] = '\0';
-  return path;
-}
-
-static inline void trouble_folder(const char *name) {
-  const char *tmp = getenv("TMPDIR");
-  char given[PATH_MAX / 4 - 64];
-  char real[PATH_MAX];
-  snprintf(given, sizeof given, "%s/lvhd-%s.XXXXXX", tmp ? tmp : "/tmp",
-           name);
-  if (mkdtemp(given) == NULL || realpath(given, real) == NULL ||
-      strlen(real) >= sizeof trouble_base)
-    abort();
-  memcpy(trouble_base, real, strlen(real) + 1);
-}
-
-static inline void put_text(const char *name, const char *text) {
-  FILE *f = fopen(in(name), "w");
-  CHECK(f != NULL && fputs(text, f) >= 0 && fclose(f) == 0);
-}
-
-static inline bool exists(const char *name) {
-  struct stat st;
-  return lstat(in(name), &st) == 0;
-}
-
-static inline unsigned entries(const char *folder) {
-  DIR *dir = opendir(folder);
-  unsigned n = 0;
-  while (dir && readdir(dir))
-    n++;
-  if (dir)
-    closedir(dir);
-  return n;
-}
-
-static inline unsigned descriptors(void) {
-  return entries("/proc/self/fd");
-}
-
-/* ---- what is told ------------------------------------------------------- */
-
-/* A failure by this call, and nothing is told twice; err is cleared. */
-static inline void check_told(struct lvhd_error *err, int code, int want,
-                              int errnum, const char *call,
-                              const char *file, int line) {
-  if (!check_is(code == want && err->code == want && err->errnum == errnum &&
-                  (err->syscall == NULL ? call == NULL
-                                        : call && strcmp(err->syscall,
-                                                         call) == 0),
-                file, line, "told"))
-    fprintf(stderr, "  got  %s %s of %s\n  want %s %s of %s\n",
-            lvhd_code_name(code), strerrorname_np(err->errnum),
-            err->syscall ? err->syscall : "none", lvhd_code_name(want),
-            strerrorname_np(errnum), call ? call : "none");
-  lvhd_error_clear(err);
-}
-
-static inline void check_reason(struct lvhd_error *err, int code, int want,
-                                int reason, const char *file, int line) {
-  if (!check_is(code == want && err->code == want && err->reason == reason,
-                file, line, "reason"))
-    fprintf(stderr, "  got  %s/%s\n  want %s/%s\n", lvhd_code_name(code),
-            lvhd_reason_name(err->reason), lvhd_code_name(want),
-            lvhd_reason_name(reason));
-  lvhd_error_clear(err);
-}
-
-/* The code, with the errno of a call; the code, with a reason. */
-#define TOLD(err, code, want, errnum, call)                                  \
-  check_told(err, code, LVHD_##want, errnum, call, __FILE__, __LINE__)
-#define REASON(err, code, want, reason)                                      \
-  check_reason(err, code, LVHD_##want, LV_R_##reason, __FILE__, __LINE__)
-
-#ifdef LVHD_SPEC_POOR_H /* included before */
-/* ---- memory ------------------------------------------------------------- */
-
-/* Each allocation fails in turn, and all from there on: the answer is right
- * or E_OUTOFMEMORY, and nothing is held or open. */
-static inline void poorly(const char *name, int (*ask)(void)) {
-  for (int on = 0; on < 2; on++)
-    for (unsigned k = 1, hits = 1; hits > 0; k++) {
-      long held = atomic_load(&poor.held);
-      unsigned open = descriptors();
-      int code = 0;
-      poor_begin(k, on != 0, POOR_ANY);
-      code = ask();
-      hits = poor_end();
-      if (!CHECK(code == (hits > 0 ? LVHD_E_OUTOFMEMORY : 0)) ||
-          !CHECK(atomic_load(&poor.held) == held) ||
-          !CHECK(descriptors() == open))
-        fprintf(stderr, "  %s, allocation %u: %s\n", name, k,
-                lvhd_code_name(code));
-    }
-}
-
-#endif
 #endif

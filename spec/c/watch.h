@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * For unit tests of op: a table of calls that can be made to fail, or to be
- * preceded by what somebody else does, and that tells in which order files got
- * their bytes, their names and their flushes; and a job without a pool, whose
- * items run one after the other.  Flushes are only told, not made.  Below
- * `base`, a folder of the test's own.
- *
- *   1 rules   2 the table   3 the job   4 what is there
+ * For unit tests of op: what tells in which order files got their bytes,
+ * their names and their flushes, over a table of calls that trouble can
+ * befall; and a job without a pool, whose items run one after the other.
+ * Flushes are only told, not made.  Below `base`, a folder of the test's own.
+ * Knows what a verb asks of the system and of its job, not what it writes.
  */
 #ifndef LVHD_SPEC_WATCH_H
 #define LVHD_SPEC_WATCH_H
@@ -14,7 +12,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
-#include <limits.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -22,80 +19,32 @@
 
 #include "base/verb.h"
 #include "check.h"
+#include "folder.h"
 #include "io/env.h"
+#include "trouble.h"
 
-static char base[1000];
-
-/* ---- 1 rules ----------------------------------------------------------- */
-
-/* From the from-th call (1 on) of that name, on a path that ends so, `times`
- * times. */
-struct rule {
-  const char *call;
-  const char *name;  /* NULL: any path; of descriptors theirs */
-  int errnum;        /* 0: it goes well */
-  unsigned from, times;
-  void (*act)(void); /* comes before it */
-  unsigned calls;
-};
-
-#define ALWAYS 1, UINT_MAX
-#define RULES 3
+/* ---- the calls --------------------------------------------------------- */
 
 static struct watch {
-  struct lv_sys sys;
-  struct rule rules[RULES];
+  struct trouble t;
+  struct lv_sys quiet; /* what it lies over */
   char log[4096];
-  long magic; /* of the file system; 0: what it is */
-  bool poor;  /* no flush of the volume */
-  int fd;     /* of the last pwritev */
+  bool poor; /* no flush of the volume */
 } watch;
 
-static inline void rule(size_t i, const char *call, const char *name,
-                        int errnum, unsigned from, unsigned times) {
-  watch.rules[i] = (struct rule){.call = call, .name = name, .errnum = errnum,
-                                 .from = from, .times = times};
+/* In the place of what was there; name: see trouble.h. */
+static inline struct trouble_rule *rule(size_t i, const char *call,
+                                        const char *name, int errnum,
+                                        unsigned from, unsigned times) {
+  watch.t.rules[i] =
+    (struct trouble_rule){.call = call, .name = name, .errnum = errnum,
+                          .from = from, .times = times};
+  return &watch.t.rules[i];
 }
 
 static inline void meddle(size_t i, const char *call, const char *name,
                           void (*act)(void)) {
-  rule(i, call, name, 0, 1, 1);
-  watch.rules[i].act = act;
-}
-
-static inline bool ends_with(const char *text, const char *end) {
-  size_t n = strlen(text), m = strlen(end);
-  return n >= m && strcmp(text + n - m, end) == 0;
-}
-
-/* -1: the call fails, errno tells why. */
-static int ask(const char *call, const char *name) {
-  for (size_t i = 0; i < RULES; i++) {
-    struct rule *rule = &watch.rules[i];
-    if (rule->call == NULL || strcmp(rule->call, call) != 0 ||
-        (rule->name && !ends_with(name, rule->name)))
-      continue;
-    rule->calls++;
-    if (rule->calls < rule->from || rule->calls - rule->from >= rule->times)
-      continue;
-    if (rule->act)
-      rule->act();
-    if (rule->errnum == 0)
-      continue;
-    errno = rule->errnum;
-    return -1;
-  }
-  return 0;
-}
-
-static const char *path_of(int fd) {
-  static char path[PATH_MAX];
-  char link[64];
-  ssize_t n = 0;
-  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  n = readlink(link, path, sizeof path - 1);
-  path[n < 0 ? 0 : n] = '\0';
-  return path;
+  rule(i, call, name, 0, 1, 1)->meddle = act;
 }
 
 static void note(const char *what, const char *path) {
@@ -105,177 +54,76 @@ static void note(const char *what, const char *path) {
            at > 0 ? " " : "", what, slash ? slash + 1 : path);
 }
 
-/* ---- 2 the table ------------------------------------------------------- */
-
-#define REAL lv_sys_real
-#define SYS const struct lv_sys *sys
-
-static int w_openat(SYS, int dir, const char *path, int flags, mode_t mode) {
-  char info[PATH_MAX];
-  bool unnamed = (flags & O_TMPFILE) == O_TMPFILE;
-  if (strcmp(path, "/proc/meminfo") == 0) {
-    snprintf(info, sizeof info, "%s/.meminfo", base);
-    path = info;
-  }
-  if (ask(unnamed ? "O_TMPFILE" : "openat", unnamed ? path_of(dir) : path) < 0)
-    return -1;
-  return REAL.openat(sys, dir, path, flags, mode);
-}
-
-static int w_openat2(SYS, int dir, const char *path, int flags,
-                     uint64_t resolve) {
-  return ask("openat2", path) < 0
-           ? -1
-           : REAL.openat2(sys, dir, path, flags, resolve);
-}
-
-/* A close that fails has closed all the same. */
-static int w_close(SYS, int fd) {
-  int failed = ask("close", path_of(fd)), saved = errno;
-  int code = REAL.close(sys, fd);
-  errno = saved;
-  return failed != 0 ? failed : code;
-}
-
-static int w_fstat(SYS, int fd, struct stat *st) {
-  return ask("fstat", path_of(fd)) < 0 ? -1 : REAL.fstat(sys, fd, st);
-}
-
-static int w_fstatat(SYS, int dir, const char *path, struct stat *st,
-                     int flags) {
-  return ask("fstatat", path) < 0 ? -1
-                                  : REAL.fstatat(sys, dir, path, st, flags);
-}
-
-static int w_fstatfs(SYS, int fd, struct statfs *st) {
-  int code = ask("fstatfs", path_of(fd)) < 0 ? -1 : REAL.fstatfs(sys, fd, st);
-  if (watch.magic != 0)
-    st->f_type = watch.magic;
-  return code;
-}
-
-static ssize_t w_pwritev(SYS, int fd, const struct iovec *iov, int count,
-                         off_t at) {
-  watch.fd = fd;
-  return ask("pwritev", path_of(fd)) < 0
-           ? -1
-           : REAL.pwritev(sys, fd, iov, count, at);
-}
-
-static int w_fsync(SYS, int fd) {
+static void note_flush(int fd, bool well) {
   struct stat st;
-  (void)sys;
-  if (!CHECK(fstat(fd, &st) == 0) || ask("fsync", path_of(fd)) < 0)
-    return -1;
+  if (!CHECK(fstat(fd, &st) == 0) || !well)
+    return;
   if (S_ISDIR(st.st_mode))
     note("D:", strcmp(path_of(fd), base) == 0 ? "." : path_of(fd));
   else
     note("f", "");
+}
+
+static void watch_saw(struct trouble *t, const char *call, int fd,
+                      const char *path, bool well) {
+  static const char *const notes[][2] = {
+    {"syncfs", "S"},     {"sync_file_range", "s"}, {"linkat", "L:"},
+    {"renameat2", "R:"}, {"unlinkat", "U:"},       {"mkdirat", "M:"}};
+  (void)t;
+  if (strcmp(call, "fsync") == 0)
+    note_flush(fd, well);
+  for (size_t i = 0; i < COUNT(notes); i++)
+    if (well && strcmp(call, notes[i][0]) == 0)
+      note(notes[i][1], path ? path : "");
+}
+
+static int quiet_openat(const struct lv_sys *sys, int dir, const char *path,
+                        int flags, mode_t mode) {
+  if (strcmp(path, "/proc/meminfo") == 0)
+    path = in(".meminfo");
+  return lv_sys_real.openat(sys, dir, path, flags, mode);
+}
+
+static int quiet_fstatfs(const struct lv_sys *sys, int fd,
+                         struct statfs *st) {
+  int code = lv_sys_real.fstatfs(sys, fd, st);
+  st->f_type = EXT4_SUPER_MAGIC;
+  return code;
+}
+
+static int quiet_fsync(const struct lv_sys *sys, int fd) {
+  (void)sys, (void)fd;
   return 0;
 }
 
-static int w_syncfs(SYS, int fd) {
+static int quiet_syncfs(const struct lv_sys *sys, int fd) {
   struct stat st;
   (void)sys;
-  if (!CHECK(fstat(fd, &st) == 0) || ask("syncfs", path_of(fd)) < 0)
-    return -1;
-  if (watch.poor) {
-    errno = EIO;
-    return -1;
-  }
-  note("S", "");
-  return 0;
+  errno = EIO;
+  return CHECK(fstat(fd, &st) == 0) && !watch.poor ? 0 : -1;
 }
 
-static int w_sync_file_range(SYS, int fd, off_t at, off_t n, unsigned flags) {
+static int quiet_range(const struct lv_sys *sys, int fd, off_t at, off_t n,
+                       unsigned flags) {
   (void)sys, (void)fd, (void)at, (void)n, (void)flags;
-  note("s", "");
   return 0;
-}
-
-static int w_getlk(SYS, int fd, struct flock *lock) {
-  return ask("getlk", path_of(fd)) < 0 ? -1 : REAL.getlk(sys, fd, lock);
-}
-
-static int w_futimens(SYS, int fd, const struct timespec ts[2]) {
-  return ask("futimens", path_of(fd)) < 0 ? -1 : REAL.futimens(sys, fd, ts);
-}
-
-static int w_fchmod(SYS, int fd, mode_t mode) {
-  return ask("fchmod", path_of(fd)) < 0 ? -1 : REAL.fchmod(sys, fd, mode);
-}
-
-static int w_linkat(SYS, int from_dir, const char *from, int to_dir,
-                    const char *to, int flags) {
-  int code = ask("linkat", to) < 0
-               ? -1
-               : REAL.linkat(sys, from_dir, from, to_dir, to, flags);
-  if (code == 0)
-    note("L:", to);
-  return code;
-}
-
-static int w_renameat2(SYS, int from_dir, const char *from, int to_dir,
-                       const char *to, unsigned flags) {
-  int code = ask("renameat2", to) < 0
-               ? -1
-               : REAL.renameat2(sys, from_dir, from, to_dir, to, flags);
-  if (code == 0)
-    note("R:", to);
-  return code;
-}
-
-static int w_unlinkat(SYS, int dir, const char *path, int flags) {
-  int code = ask("unlinkat", path) < 0 ? -1
-                                       : REAL.unlinkat(sys, dir, path, flags);
-  if (code == 0)
-    note("U:", path);
-  return code;
-}
-
-static int w_mkdirat(SYS, int dir, const char *path, mode_t mode) {
-  int code =
-    ask("mkdirat", path) < 0 ? -1 : REAL.mkdirat(sys, dir, path, mode);
-  if (code == 0)
-    note("M:", path);
-  return code;
-}
-
-static ssize_t w_getrandom(SYS, void *buf, size_t n, unsigned flags) {
-  return ask("getrandom", "") < 0 ? -1 : REAL.getrandom(sys, buf, n, flags);
-}
-
-static int w_getrlimit(SYS, int what, struct rlimit *limit) {
-  return ask("getrlimit", "") < 0 ? -1 : REAL.getrlimit(sys, what, limit);
 }
 
 /* Nothing fails, nothing was told. */
 static void watch_begin(void) {
-  memset(&watch, 0, sizeof watch);
-  watch.sys = REAL;
-  watch.magic = EXT4_SUPER_MAGIC;
-  watch.sys.openat = w_openat;
-  watch.sys.openat2 = w_openat2;
-  watch.sys.close = w_close;
-  watch.sys.fstat = w_fstat;
-  watch.sys.fstatat = w_fstatat;
-  watch.sys.fstatfs = w_fstatfs;
-  watch.sys.pwritev = w_pwritev;
-  watch.sys.fsync = w_fsync;
-  watch.sys.syncfs = w_syncfs;
-  watch.sys.sync_file_range = w_sync_file_range;
-  watch.sys.getlk = w_getlk;
-  watch.sys.futimens = w_futimens;
-  watch.sys.fchmod = w_fchmod;
-  watch.sys.linkat = w_linkat;
-  watch.sys.renameat2 = w_renameat2;
-  watch.sys.unlinkat = w_unlinkat;
-  watch.sys.mkdirat = w_mkdirat;
-  watch.sys.getrandom = w_getrandom;
-  watch.sys.getrlimit = w_getrlimit;
+  watch.quiet = lv_sys_real;
+  watch.quiet.openat = quiet_openat;
+  watch.quiet.fstatfs = quiet_fstatfs;
+  watch.quiet.fsync = quiet_fsync;
+  watch.quiet.syncfs = quiet_syncfs;
+  watch.quiet.sync_file_range = quiet_range;
+  trouble_upon(&watch.t, &watch.quiet);
+  watch.t.saw = watch_saw;
+  watch.log[0] = '\0';
+  watch.poor = false;
 }
 
-/* ---- 3 the job --------------------------------------------------------- */
+/* ---- the job ----------------------------------------------------------- */
 
 struct lv_job {
   bool cancel;            /* somebody wants it to end */
@@ -328,20 +176,7 @@ int lv_job_spread(struct lv_job *j, size_t n,
   return code;
 }
 
-/* ---- 4 what is there --------------------------------------------------- */
-
-static const char *in(const char *name) {
-  static char path[4][PATH_MAX];
-  static int turn;
-  turn = (turn + 1) % 4;
-  snprintf(path[turn], sizeof path[turn], "%.900s/%.3000s", base, name);
-  return path[turn];
-}
-
-static void write_text(const char *name, const char *text) {
-  FILE *f = fopen(in(name), "w");
-  CHECK(f != NULL && fputs(text, f) >= 0 && fclose(f) == 0);
-}
+/* ---- what is there ----------------------------------------------------- */
 
 /* What the library itself has allocated was not counted. */
 #ifdef LVHD_SPEC_POOR_H
@@ -396,29 +231,13 @@ static void clear_all(void) {
   nftw(base, drop_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static unsigned descriptors(void) {
-  DIR *dir = opendir("/proc/self/fd");
-  unsigned n = 0;
-  while (dir && readdir(dir))
-    n++;
-  if (dir)
-    closedir(dir);
-  return n;
+/* With what the engine reads of memory: nothing is to be written. */
+static void watch_folder(const char *name) {
+  base_make(name);
+  put_text(".meminfo", "MemTotal: 1 kB\nDirty: 0 kB\nWriteback: 0 kB\n");
 }
 
-static bool base_make(const char *name) {
-  const char *tmp = getenv("TMPDIR");
-  char path[sizeof base], real[PATH_MAX];
-  snprintf(path, sizeof path, "%.200s/lvhd-%s.XXXXXX", tmp ? tmp : "/tmp",
-           name);
-  if (mkdtemp(path) == NULL || realpath(path, real) == NULL)
-    return false;
-  snprintf(base, sizeof base, "%.900s", real);
-  write_text(".meminfo", "MemTotal: 1 kB\nDirty: 0 kB\nWriteback: 0 kB\n");
-  return true;
-}
-
-static void base_remove(void) {
+static void watch_end(void) {
   clear_all();
   unlink(in("parent.vhd"));
   unlink(in(".meminfo"));

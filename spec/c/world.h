@@ -215,16 +215,4 @@ static inline bool world_end(void) {
   return rmdir(world.root) == 0;
 }
 
-/* ---- the rest of the process ------------------------------------------ */
-
-static inline long world_descriptors(void) {
-  DIR *dir = opendir("/proc/self/fd");
-  long n = 0;
-  while (dir != NULL && readdir(dir) != NULL)
-    n++;
-  if (dir != NULL)
-    closedir(dir);
-  return n;
-}
-
 #endif

@@ -37,7 +37,7 @@ static int lock_all(const struct lv_source *s, struct lvhd_error *err) {
     int code = lv_lock(&chain->images[i].file, s->env, LV_LOCK_READ, err);
     if (code == 0)
       continue;
-    if (err && chain->count > 1)
+    if (chain->count > 1)
       err->layer = (unsigned)i + 1;
     lv_error_path(err, chain->images[i].path);
     return code;
@@ -67,7 +67,7 @@ static int open_once(struct lv_source *s, const char *path,
     lv_disk_free(s->disk);
     s->disk = NULL;
   }
-  if (code != 0 && err && err->path == NULL)
+  if (code != 0 && err->path == NULL)
     lv_error_path(err, path);
   return code;
 }

@@ -3,10 +3,11 @@
  * One question put to the rooms below the verbs, again and again: with one
  * system call that fails, with one allocation that fails, with something that
  * happens in between.  Each answer is a line of text; descriptors and memory
- * are counted.  For programs that are linked with POOR (see poor.h).
+ * are counted.  For programs that are linked with POOR (see poor.h).  Knows
+ * nothing of what is asked.
  */
-#ifndef LVHD_SPEC_CALLS_H
-#define LVHD_SPEC_CALLS_H
+#ifndef LVHD_SPEC_ASK_H
+#define LVHD_SPEC_ASK_H
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,158 +18,51 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "folder.h"
 #include "io/env.h"
 #include "lvhd.h"
 #include "poor.h"
+#include "trouble.h"
 
 /* ---- the calls ----------------------------------------------------------- */
 
-/* From the `from`-th call of this name on (NULL: of any), `times` times: act
- * is done first, the call fails with errnum (0: it does not), forge changes
- * what a stat says; of all that do not fail with `forges`. */
-static struct calls {
-  struct lv_sys sys; /* first: its functions get it */
-  const char *call;
-  int errnum;
-  unsigned from, times, every, seen; /* every: not all of them; 0: all */
-  void (*act)(void);
-  void (*forge)(struct stat *st);
-  void (*forge_fs)(struct statfs *st); /* of every fstatfs */
-  bool forges;
-  const char *hit; /* the last one that it befell */
-  unsigned wrong;  /* closes of what was not open */
-} calls;
-
-static inline bool calls_due(const char *call) {
-  if (calls.from == 0 || (calls.call && strcmp(calls.call, call) != 0))
-    return false;
-  calls.seen++;
-  if (calls.seen < calls.from || calls.seen - calls.from >= calls.times)
-    return false;
-  if (calls.every && (calls.seen - calls.from) % calls.every != 0)
-    return false;
-  calls.hit = call;
-  if (calls.act)
-    calls.act();
-  return true;
-}
-
-static inline bool calls_fail(bool due) {
-  if (due && calls.errnum != 0)
-    errno = calls.errnum;
-  return due && calls.errnum != 0;
-}
-
-#define CALLS_REAL lv_sys_real
-#define CALLS(type, name, params, args)                                      \
-  static inline type calls_##name params {                                   \
-    (void)sys;                                                               \
-    return calls_fail(calls_due(#name)) ? (type)-1 : CALLS_REAL.name args;   \
-  }
-
-CALLS(int, openat,
-      (const struct lv_sys *sys, int dir, const char *path, int flags,
-       mode_t mode),
-      (sys, dir, path, flags, mode))
-CALLS(int, openat2,
-      (const struct lv_sys *sys, int dir, const char *path, int flags,
-       uint64_t resolve),
-      (sys, dir, path, flags, resolve))
-CALLS(ssize_t, readlinkat,
-      (const struct lv_sys *sys, int dir, const char *path, char *buf,
-       size_t n),
-      (sys, dir, path, buf, n))
-CALLS(ssize_t, getdents,
-      (const struct lv_sys *sys, int fd, void *buf, size_t n),
-      (sys, fd, buf, n))
-CALLS(ssize_t, pread,
-      (const struct lv_sys *sys, int fd, void *buf, size_t n, off_t at),
-      (sys, fd, buf, n, at))
-
-static inline int calls_fstatfs(const struct lv_sys *sys, int fd,
-                                struct statfs *st) {
-  int code =
-    calls_fail(calls_due("fstatfs")) ? -1 : CALLS_REAL.fstatfs(sys, fd, st);
-  if (code == 0 && calls.forge_fs)
-    calls.forge_fs(st);
-  return code;
-}
-
-static inline char *calls_realpath(const struct lv_sys *sys,
-                                   const char *path, char *buf) {
-  return calls_fail(calls_due("realpath"))
-           ? NULL
-           : CALLS_REAL.realpath(sys, path, buf);
-}
+static struct trouble calls;
 
 /* What a stat that fails leaves looks like a link. */
-static inline int calls_no_stat(struct stat *st) {
-  memset(st, 0xAA, sizeof *st);
-  return -1;
-}
-
-static inline int calls_stat(bool due, int code, struct stat *st) {
-  if ((due || calls.forges) && calls.forge && code == 0)
-    calls.forge(st);
-  return code;
-}
-
 static inline int calls_fstat(const struct lv_sys *sys, int fd,
                               struct stat *st) {
-  bool due = calls_due("fstat");
-  return calls_fail(due)
-           ? calls_no_stat(st)
-           : calls_stat(due, CALLS_REAL.fstat(sys, fd, st), st);
+  int code = trouble_fstat(sys, fd, st);
+  if (code != 0)
+    memset(st, 0xAA, sizeof *st);
+  return code;
 }
 
 static inline int calls_fstatat(const struct lv_sys *sys, int dir,
                                 const char *path, struct stat *st,
                                 int flags) {
-  bool due = calls_due("fstatat");
-  return calls_fail(due)
-           ? calls_no_stat(st)
-           : calls_stat(due, CALLS_REAL.fstatat(sys, dir, path, st, flags),
-                        st);
+  int code = trouble_fstatat(sys, dir, path, st, flags);
+  if (code != 0)
+    memset(st, 0xAA, sizeof *st);
+  return code;
 }
 
-/* A close that fails has closed all the same. */
-static inline int calls_close(const struct lv_sys *sys, int fd) {
-  bool fails = calls_fail(calls_due("close"));
-  int code = CALLS_REAL.close(sys, fd);
-  calls.wrong += fd >= 0 && code != 0;
-  if (fails)
-    errno = calls.errnum;
-  return fails ? -1 : code;
-}
-
-static inline void calls_break(const char *call, int errnum, unsigned from,
-                               unsigned times) {
-  calls = (struct calls){.sys = lv_sys_real, .call = call, .errnum = errnum,
-                         .from = from, .times = times};
-  calls.sys.openat = calls_openat;
-  calls.sys.openat2 = calls_openat2;
-  calls.sys.close = calls_close;
+static inline void calls_whole(void) {
+  trouble_begin(&calls);
   calls.sys.fstat = calls_fstat;
   calls.sys.fstatat = calls_fstatat;
-  calls.sys.fstatfs = calls_fstatfs;
-  calls.sys.readlinkat = calls_readlinkat;
-  calls.sys.realpath = calls_realpath;
-  calls.sys.getdents = calls_getdents;
-  calls.sys.pread = calls_pread;
 }
 
-static inline void calls_whole(void) { calls_break(NULL, 0, 0, 0); }
+/* The only rule. */
+static inline struct trouble_rule *calls_break(const char *call, int errnum,
+                                               unsigned from,
+                                               unsigned times) {
+  calls_whole();
+  return trouble_fail(&calls, call, errnum, from, times);
+}
 
 /* ---- the scene ----------------------------------------------------------- */
 
-/* A folder of the test's own; "~" in what is asked and answered. */
-static char scene[PATH_MAX];
-
-static inline void scene_begin(void) {
-  char name[] = "/tmp/lvhd-calls.XXXXXX";
-  if (!mkdtemp(name) || !realpath(name, scene))
-    abort();
-}
+/* The folder is "~" in what is asked and answered. */
 
 /* "~/a" is told by its whole path; sixteen at a time. */
 static inline const char *whole(const char *text) {
@@ -177,7 +71,7 @@ static inline const char *whole(const char *text) {
   char *path = paths[turn++ % 16];
   if (text == NULL || text[0] != '~')
     return text;
-  snprintf(path, sizeof paths[0], "%s%s", scene, text + 1);
+  snprintf(path, sizeof paths[0], "%s%s", base, text + 1);
   return path;
 }
 
@@ -186,8 +80,8 @@ static inline const char *brief(const char *path) {
   static char texts[8][PATH_MAX];
   static unsigned turn;
   char *text = texts[turn++ % 8];
-  size_t n = strlen(scene);
-  if (path == NULL || strncmp(path, scene, n) != 0)
+  size_t n = strlen(base);
+  if (path == NULL || strncmp(path, base, n) != 0)
     return path ? path : "none";
   snprintf(text, sizeof texts[0], "~%.*s", PATH_MAX - 2, path + n);
   return text;
@@ -244,8 +138,8 @@ static inline void scene_clear(int folder, const char *name) {
 }
 
 static inline void scene_end(void) {
-  scene_clear(AT_FDCWD, scene);
-  CHECK(access(scene, F_OK) != 0);
+  scene_clear(AT_FDCWD, base);
+  CHECK(access(base, F_OK) != 0);
 }
 
 /* ---- asking -------------------------------------------------------------- */
@@ -254,16 +148,6 @@ static inline void scene_end(void) {
 
 /* Asks, and writes what it was told where that was good. */
 typedef int ask_fn(char answer[ANSWER], struct lvhd_error *err);
-
-static inline long descriptors(void) {
-  long n = 0;
-  DIR *dir = opendir("/proc/self/fd");
-  while (dir && readdir(dir))
-    n++;
-  if (dir)
-    closedir(dir);
-  return n;
-}
 
 /* "E_PATH_NOT_FOUND/FILE_MISSING ENOENT openat2" */
 static inline void say_error(char answer[ANSWER],
@@ -288,7 +172,7 @@ static inline const char *answer_of(ask_fn *ask, const char *what) {
   strcpy(answer, "good");
   code = ask(answer, &err);
   poor_end();
-  calls.from = 0;
+  trouble_over(&calls);
   if (code != 0)
     say_error(answer, &err);
   if (!CHECK(code == err.code) ||
@@ -334,6 +218,9 @@ static inline void ask_poorly(ask_fn *ask, const char *what,
  * good when one fails. */
 static const char *calls_unheard = "", *calls_also;
 
+/* The answer where nobody can be asked for locks; NULL: the same. */
+static const char *calls_unlocked;
+
 static inline bool has_word(const char *words, const char *word) {
   size_t n = strlen(word);
   for (const char *at = words; (at = strstr(at, word)) != NULL; at += n)
@@ -345,6 +232,8 @@ static inline bool has_word(const char *words, const char *word) {
 /* It was the faster of two ways, or what it would tell is no longer asked. */
 static inline bool may_fail(const char *call, const char *got,
                             const char *want) {
+  if (strcmp(call, "getlk") == 0)
+    return strcmp(got, calls_unlocked ? calls_unlocked : want) == 0;
   return (calls_also && strcmp(got, calls_also) == 0) ||
          ((has_word("close readlinkat", call) ||
            has_word(calls_unheard, call)) && strcmp(got, want) == 0);
@@ -356,13 +245,15 @@ static inline void ask_vainly(ask_fn *ask, const char *what,
   for (unsigned k = 1;; k++) {
     const char *got = NULL, *hit = NULL;
     char told[80];
-    calls_break(NULL, EIO, k, 1);
+    calls_break(ANY, EIO, k, 1);
     got = answer_of(ask, what);
     hit = calls.hit;
     if (hit == NULL)
       break;
     snprintf(told, sizeof told, " EIO %s",
-             strcmp(hit, "getdents") == 0 ? "getdents64" : hit);
+             strcmp(hit, "getdents") == 0    ? "getdents64"
+             : strcmp(hit, "O_TMPFILE") == 0 ? "openat"
+                                             : hit);
     if (!CHECK(strstr(got, told) != NULL || may_fail(hit, got, want)))
       fprintf(stderr, "  %s, call %u, %s: %s\n", what, k, hit, got);
   }
