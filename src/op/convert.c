@@ -20,6 +20,12 @@
 
 #define ROUND_MAX (INT64_C(1) << 30)
 
+/* Parents that were changed after their children were made. */
+struct notes {
+  struct lv_findings list;
+  char *in[LV_FINDINGS_EACH]; /* the file that tells of each, owned */
+};
+
 struct convert {
   struct lv_create create;   /* first: lv_publish hands it to write_file */
   struct lv_inplace source;  /* its path and the options of its chain */
@@ -27,11 +33,19 @@ struct convert {
   bool parent_given;
   int64_t round;
   struct lv_pour pour;
-  struct lv_findings noted; /* parents that were changed, and owned, */
-  char *noted_in[LV_FINDINGS_EACH]; /* the file that tells of each */
+  struct notes *notes; /* NULL: nothing was noted */
 };
 
 /* ---- 1 arguments ----------------------------------------------------- */
+
+static void free_notes(struct notes *notes) {
+  if (notes == NULL)
+    return;
+  for (size_t i = 0; i < notes->list.count; i++)
+    free(notes->in[i]);
+  lv_findings_free(&notes->list);
+  free(notes);
+}
 
 static void convert_free(void *args) {
   struct convert *v = args;
@@ -39,9 +53,7 @@ static void convert_free(void *args) {
     return;
   lv_create_clear(&v->create);
   lv_inplace_clear(&v->source);
-  for (size_t i = 0; i < v->noted.count; i++)
-    free(v->noted_in[i]);
-  lv_findings_free(&v->noted);
+  free_notes(v->notes);
   free(v);
 }
 
@@ -60,7 +72,6 @@ static int fill(struct convert *v, struct lv_env *env, const char *source,
       code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   }
   v->create.converts = true;
-  v->create.noted = &v->noted;
   v->from_raw = opts->from_raw;
   v->parent_given = opts->parent != NULL;
   v->round = opts->round;
@@ -188,25 +199,25 @@ static int open_parent(struct convert *v, const struct lv_look *look,
 
 /* Both chains may have the file, and the parent's is read again where the new
  * file is made again. */
-static bool is_noted(const struct convert *v, const char *path) {
-  for (size_t i = 0; i < v->noted.count; i++)
-    if (strcmp(v->noted_in[i], path) == 0)
+static bool is_noted(const struct notes *notes, const char *path) {
+  for (size_t i = 0; i < notes->list.count; i++)
+    if (strcmp(notes->in[i], path) == 0)
       return true;
   return false;
 }
 
-static void note_time(struct convert *v, const struct lv_image *child,
+static void note_time(struct notes *notes, const struct lv_image *child,
                       const struct lv_image *parent) {
-  struct lv_findings *list = &v->noted;
+  struct lv_findings *list = &notes->list;
   size_t had = list->count;
-  if (!is_noted(v, child->path))
+  if (!is_noted(notes, child->path))
     lv_parent_time(parent, child, list);
   if (list->count == had)
     return;
-  v->noted_in[had] = strdup(child->path);
-  list->no_memory |= v->noted_in[had] == NULL;
+  notes->in[had] = strdup(child->path);
+  list->no_memory |= notes->in[had] == NULL;
   list->items[had].has |= LVHD_AT_PARENT; /* not of the new disk */
-  list->items[had].path = v->noted_in[had];
+  list->items[had].path = notes->in[had];
 }
 
 /* The parents that were changed after their children were made: what is read
@@ -215,11 +226,21 @@ static int note_times(struct convert *v, const struct lv_source *source,
                       struct lvhd_error *err) {
   const struct lv_chain *chain =
     source->disk ? lv_disk_chain_of(source->disk) : NULL;
-  for (size_t i = 0; chain && i + 1 < chain->count; i++) {
-    note_time(v, &chain->images[i], &chain->images[i + 1]);
-    if (v->noted.no_memory)
-      return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
-  }
+  struct notes *notes = v->notes;
+  if (chain == NULL || chain->count == 1)
+    return 0;
+  if (notes == NULL)
+    notes = v->notes = calloc(1, sizeof *notes);
+  for (size_t i = 0; notes && i + 1 < chain->count; i++)
+    note_time(notes, &chain->images[i], &chain->images[i + 1]);
+  if (notes == NULL || notes->list.no_memory)
+    return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  v->create.noted = &notes->list;
+  if (notes->list.count > 0)
+    return 0;
+  free_notes(notes); /* of thousands of tasks most note nothing */
+  v->notes = NULL;
+  v->create.noted = NULL;
   return 0;
 }
 
