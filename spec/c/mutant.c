@@ -11,16 +11,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int lv_mutant;
+unsigned char lv_mutant_alive[LV_MUTANTS];
 volatile unsigned char *lv_mutant_seen;
 
 __attribute__((constructor)) static void choose(void) {
-  const char *number = getenv("LVHD_MUTANT");
+  const char *list = getenv("LVHD_MUTANT");
   const char *notes = getenv("LVHD_MUTANTS_SEEN");
   struct stat st;
   int fd = -1;
-  if (number)
-    lv_mutant = atoi(number);
+  while (list && *list != '\0') {
+    char *end = NULL;
+    long number = strtol(list, &end, 10);
+    if (end == list || number < 0 || number >= LV_MUTANTS)
+      abort();
+    lv_mutant_alive[number] = number != 0; /* 0: none */
+    list = end;
+  }
   if (notes)
     fd = open(notes, O_RDWR | O_CLOEXEC);
   if (fd >= 0 && fstat(fd, &st) == 0) {

@@ -2,7 +2,8 @@
  *
  * What the rewritten sources of `make mutants` say (spec/support/mutate.lua):
  * each place that can be broken asks here whether it is the broken one.  One
- * build so holds all mutants; LVHD_MUTANT is the number of the one that lives.
+ * build so holds all mutants; LVHD_MUTANT is the number of the one that lives,
+ * or a list of several.
  * With LVHD_MUTANTS_SEEN, a file of a byte a mutant, each place also notes
  * that its mutant would have made a difference: a test that leaves no note
  * cannot find that mutant.
@@ -10,13 +11,14 @@
 #ifndef LVHD_SPEC_MUTANT_H
 #define LVHD_SPEC_MUTANT_H
 
-extern int lv_mutant;
+#define LV_MUTANTS 16384
+extern unsigned char lv_mutant_alive[LV_MUTANTS];
 extern volatile unsigned char *lv_mutant_seen;
 
 static inline int lv_mutant_note(int n, int differs) {
   if (lv_mutant_seen && differs)
     lv_mutant_seen[n] = 1;
-  return lv_mutant == n;
+  return lv_mutant_alive[n];
 }
 
 /* A condition, and the mutants that make it false and true; 0: there is none. */
@@ -45,14 +47,14 @@ static inline int lv_mutant_cond(int no, int yes, int value) {
 #define LV_MUTANT_AND(n, a, b)                                               \
   ({                                                                         \
     int lv_mutant_r = !!(a);                                                 \
-    lv_mutant_r = lv_mutant_r != (lv_mutant == (n)) ? !!(b) : lv_mutant_r;   \
+    lv_mutant_r = lv_mutant_r != lv_mutant_alive[n] ? !!(b) : lv_mutant_r;   \
     lv_mutant_note(n, !lv_mutant_r);                                         \
     lv_mutant_r;                                                             \
   })
 #define LV_MUTANT_OR(n, a, b)                                                \
   ({                                                                         \
     int lv_mutant_r = !!(a);                                                 \
-    lv_mutant_r = lv_mutant_r == (lv_mutant == (n)) ? !!(b) : lv_mutant_r;   \
+    lv_mutant_r = lv_mutant_r == lv_mutant_alive[n] ? !!(b) : lv_mutant_r;   \
     lv_mutant_note(n, lv_mutant_r);                                          \
     lv_mutant_r;                                                             \
   })

@@ -12,7 +12,7 @@
 --   JOBS=2 FRESH=1 LIST=1    workers; nothing from the last run; names only
 --   JUDGES="test_ names_spec"  by these tests alone
 --   PATIENCE=20              no more than so many seconds of specs each
---   WHOLE=1                  survivors run against whole specs, see survivor
+--   WHOLE=1                  survivors against every test there is: see 6
 --
 -- All lies in build/mutants: tree/ is a copy with rewritten sources, built
 -- once; seen/ tells which test would notice which mutant (mutant.h); results
@@ -20,7 +20,7 @@
 -- namespace of its own, where only a small disk in memory can be written.
 --
 --   1 what there is   2 the box   3 the tree   4 who notices what
---   5 one mutant   6 workers   7 the report
+--   5 one mutant   6 all survivors at once   7 workers   8 the report
 
 local mutate = require "spec.support.mutate"
 
@@ -479,35 +479,8 @@ local function specs_red(m, list)
   return nil
 end
 
-local function whole_specs(tests)
-  local list, known = {}, {}
-  for _, test in ipairs(tests) do
-    if test.file ~= "unit" and not known[test.file] then
-      known[test.file] = true
-      list[#list + 1] = test.file
-    end
-  end
-  return list
-end
-
--- A survivor, against every test of the specs that come by: what one test
--- prepares another may judge.
-local function survivor(m, tests)
-  for _, file in ipairs(option("WHOLE") and whole_specs(tests) or {}) do
-    local function once(number)
-      return in_box(300, SPEC_ENV .. "LVHD_MUTANT=" .. number,
-        BUSTED .. "--no-keep-going " .. file)
-    end
-    if once(m.number) ~= "ok" and once(0) == "ok"
-      and once(m.number) ~= "ok" then
-      return "whole", file
-    end
-  end
-  return "survived", #tests .. " tests"
-end
-
 ---@return string state unit, spec, asan (a unit test under a sanitizer), late
----  (none ended in time), whole: by what it was killed; unseen or survived
+---  (none ended in time): by what it was killed; unseen or survived
 ---@return string by
 local function try(m, tests)
   if #tests == 0 then return "unseen", "-" end
@@ -531,18 +504,58 @@ local function try(m, tests)
   end
   if not state then state, by = units_red(m, slow, "build/spec/", "unit") end
   if state then return state, by end
-  return survivor(m, tests)
+  return "survived", #tests .. " tests"
 end
 
--- ---- 6 workers --------------------------------------------------------------
+-- ---- 6 all survivors at once ------------------------------------------------
+--
+-- What no test notices while it lives alone may be noticed by one that was
+-- never tried on it: each test that there is runs once with all of them
+-- alive.  Where it goes red, halving finds the first without which it is
+-- green.  Is it red with that one alone, that one is killed.  Else it takes
+-- two (one check shadows the other): then it goes on without the one.  What
+-- hides another's harm would go unseen.
 
--- A line a result: what it was judged with, state, by, name.
-local function results_of(path, into)
-  for key, state, by, name in (read(path) or "")
-    :gmatch("(%S+)\t(%S+)\t([^\t\n]*)\t([^\n]*)\n") do
-    into[name] = { key = key, state = state, by = by }
+local function run_all(test, list)
+  local alive = {}
+  for i, m in ipairs(list) do alive[i] = m.number end
+  local env = ("LVHD_MUTANT='%s' "):format(table.concat(alive, " "))
+  if test:find("^spec/") then
+    return in_box(600, SPEC_ENV .. env, BUSTED .. test) == "ok"
   end
-  return into
+  return in_box(300, env, test) == "ok"
+end
+
+-- The first of the list with which, and those before it, the test is red.
+local function first_red(test, list)
+  local green, red = 0, #list
+  while red - green > 1 do
+    local middle = (green + red) // 2
+    if run_all(test, table.move(list, 1, middle, 1, {})) then
+      green = middle
+    else
+      red = middle
+    end
+  end
+  return red
+end
+
+---@return table killed name -> the test
+local function try_together(test, list)
+  local rest, killed = table.move(list, 1, #list, 1, {}), {}
+  while #rest > 0 and not run_all(test, rest) do
+    if not run_all(test, {}) then
+      io.stderr:write("red without a mutant: ", test, "\n")
+      break
+    end
+    local m = table.remove(rest, first_red(test, rest))
+    if not run_all(test, { m }) and not run_all(test, { m }) then
+      killed[m.name] = test
+    end
+    io.stderr:write(("  %s: %s %s\n"):format(test,
+      killed[m.name] and "kills" or "needs two:", m.name))
+  end
+  return killed
 end
 
 local function keys_of(list)
@@ -551,6 +564,52 @@ local function keys_of(list)
     keys[m.file] = keys[m.file] or sum(m.file)
   end
   return keys
+end
+
+local function listed(list)
+  local reasons, result = dofile("spec/support/survivors.lua"), {}
+  for _, m in ipairs(chosen(list)) do
+    if reasons[m.name] then result[#result + 1] = m end
+  end
+  return result
+end
+
+local function together(list, number)
+  local alive, tests = listed(list), spec_files()
+  local keys = keys_of(alive)
+  for _, name in ipairs(unit_tests()) do
+    tests[#tests + 1] = "build/spec/" .. name
+    tests[#tests + 1] = "build/asan/spec/" .. name
+  end
+  local out = assert(io.open(("%s/results-%d"):format(WORK, number), "w"))
+  for i, test in ipairs(tests) do
+    -- whoever makes the folder takes the test: some take minutes
+    if os.execute(("mkdir %s/together/%d 2>/dev/null"):format(WORK, i)) then
+      local killed = try_together(test, alive)
+      io.stderr:write(("%d/%d %s\n"):format(i, #tests, test))
+      for k = #alive, 1, -1 do
+        local m = alive[k]
+        if killed[m.name] then
+          table.remove(alive, k)
+          out:write(("%s\twhole\t%s\t%s\n"):format(keys[m.file], test,
+            m.name))
+          out:flush()
+        end
+      end
+    end
+  end
+  out:close()
+end
+
+-- ---- 7 workers --------------------------------------------------------------
+
+-- A line a result: what it was judged with, state, by, name.
+local function results_of(path, into)
+  for key, state, by, name in (read(path) or "")
+    :gmatch("(%S+)\t(%S+)\t([^\t\n]*)\t([^\n]*)\n") do
+    into[name] = { key = key, state = state, by = by }
+  end
+  return into
 end
 
 -- What is dead stays so while its file is the same; what lives is tried
@@ -626,7 +685,7 @@ local function start_workers(workers, what)
   os.execute(table.concat(script, "\n"))
 end
 
--- ---- 7 the report -----------------------------------------------------------
+-- ---- 8 the report -----------------------------------------------------------
 
 local STATES = { "unit", "spec", "asan", "whole", "late", "listed", "survived",
   "unseen" }
@@ -694,8 +753,8 @@ end
 local function main()
   local list, sources = mutants()
   if arg[1] then
-    local act = arg[1] == "record" and record_share or work
-    return act(list, math.tointeger(arg[2]), math.tointeger(arg[3]))
+    local acts = { record = record_share, work = work, together = together }
+    return acts[arg[1]](list, math.tointeger(arg[2]), math.tointeger(arg[3]))
   end
   local todo = chosen(list)
   if option("LIST") then
@@ -709,9 +768,19 @@ local function main()
   make_tree(sources)
   gather()
   local workers = math.tointeger(tonumber(option("JOBS") or 2))
-  start_workers(workers, "record")
-  start_workers(workers, "work")
-  os.exit(report(list, todo, gather()))
+  if option("WHOLE") then
+    run(("rm -rf %s/together; mkdir %s/together"):format(WORK, WORK))
+    start_workers(workers, "together")
+    todo = listed(list)
+  else
+    start_workers(workers, "record")
+    start_workers(workers, "work")
+  end
+  local results = gather()
+  for _, m in ipairs(option("WHOLE") and todo or {}) do
+    results[m.name] = results[m.name] or { state = "survived", by = "all" }
+  end
+  os.exit(report(list, todo, results))
 end
 
 main()

@@ -427,9 +427,6 @@ because "shadowed: unlink_ours looks at it again" [[
 because "shadowed: no folder is longer than the largest number" [[
   io/newfile.c: remove_folders: clause: file->made_from == SIZE_MAX
 ]]
-because "sooner: no volume has the number 0" [[
-  io/newfile.c: needs_name: clause: known != 0
-]]
 because "sooner: the folder is opened once more" [[
   io/newfile.c: make_folders: never: !file->missing && !again
   io/newfile.c: lv_newfile_folders: edge: i > 0
