@@ -43,6 +43,10 @@ before_each(function()
   lvhd.create_differencing(a, parent):wait()
   lvhd.create_differencing(b, parent):wait()
   write(a, "aaa")
+  do -- something to be merged
+    local disk <close> = lvhd.open(b, { write = true })
+    disk:write(2 * MiB, "b")
+  end
 end)
 
 -- Refused, nothing changed, and these files are named.

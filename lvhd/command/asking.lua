@@ -55,7 +55,8 @@ function asking.check(args, cx)
   end
   return json.list(infos), table.concat(lines, "\n"),
     errors > 0 and exits.DAMAGED or nil, errors > 0
-    and { message = ("check has found %d errors"):format(errors) } or nil
+    and { message = ("check has found %d error%s"):format(errors,
+      errors == 1 and "" or "s") } or nil
 end
 
 -- Where the reading ends; to begin behind the end is a mistake.

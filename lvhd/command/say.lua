@@ -182,7 +182,8 @@ end
 ---@param forced boolean? the verb has --force
 ---@return string
 function say.error(err, forced)
-  local name = (err.path or ""):match("[^/]*$")
+  local name = (err.message:match "^the parent '([^']*)': " or err.path or "")
+    :match "[^/]*$"
   err.hint, err.where = cure(err, forced), nil
   for _, words in ipairs(MESSAGES) do
     err.message = err.message:gsub(words[1], words[2])

@@ -268,9 +268,6 @@ because "equivalent: that reason comes with that code alone" [[
 because "equivalent: only the errno of a call that went well" [[
   io/root.c: step: clause: fd < 0
 ]]
-because "equivalent: -1 is closed, which closes nothing" [[
-  io/root.c: walk: true: failed == 0
-]]
 because "equivalent: the root of all is its own real path" [[
   io/root.c: as_given: edge: n > 1
 ]]

@@ -213,7 +213,7 @@ int lv_facts_new(struct lv_facts **out, const struct lv_image *image,
 
 bool lv_facts_wrong(const struct lv_facts *facts) {
   for (size_t i = 0; i < facts->findings.count; i++)
-    if (facts->findings.items[i].severity == LVHD_ERROR)
+    if (facts->findings.items[i].severity != LVHD_NOTE)
       return true;
   return facts->has_error;
 }

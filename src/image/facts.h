@@ -35,7 +35,7 @@ int lv_facts_new(struct lv_facts **out, const struct lv_image *image,
                  struct lv_env *env, lv_stop_fn stop, void *stop_arg,
                  struct lvhd_error *err);
 
-/* Whether they tell of damage. */
+/* Whether they tell of something wrong, if only of a warning. */
 bool lv_facts_wrong(const struct lv_facts *facts);
 
 /* The same of a file that may be changed meanwhile: what is wrong is looked at

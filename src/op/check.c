@@ -237,7 +237,9 @@ static int look(struct check *c, struct lv_job *job, bool *torn,
                                open->parent_count, open->max_depth, &broken,
                                &why)
                : open_leaf(c, &chain, &why);
-  if (code == 0)
+  if (code == 0 && broken.code == LVHD_E_SHARING_VIOLATION)
+    code = lv_error_give(err, &broken); /* a busy parent is no damaged one */
+  else if (code == 0)
     code = check_chain(c, &chain, &broken, job, err);
   else if (code == LVHD_VM_E_INVALID_HD_FILE &&
            why.reason != LV_R_NOT_REGULAR)

@@ -92,6 +92,24 @@ static int check_type(const struct lv_image *image, struct lvhd_error *err) {
   return LVHD_VM_E_WRONG_HD_IMAGE_TYPE;
 }
 
+/* What a parent holds that a merge was writing into is not to be relied upon: it
+ * may be given up, and the parent come back from a backup. */
+static int refuse_pending(struct work *w, struct lvhd_error *err) {
+  for (size_t i = 1; i < w->chain.count; i++) {
+    const struct lv_image *parent = &w->chain.images[i];
+    if (parent->journal != LV_JOURNAL_GOOD ||
+        parent->note.verb != LV_JOURNAL_MERGE)
+      continue;
+    lv_journal_pending(&parent->note, err);
+    err->has |= LVHD_AT_PARENT;
+    err->layer = (unsigned)i + 1;
+    lv_error_path(err, w->image->path);
+    lv_error_parent(err, parent->path);
+    return LVHD_E_SHARING_VIOLATION;
+  }
+  return 0;
+}
+
 /* The parents of a differencing disk are what it is compared with. */
 static int open_parents(struct work *w, struct lvhd_error *err) {
   int code = 0;
@@ -100,6 +118,8 @@ static int open_parents(struct work *w, struct lvhd_error *err) {
   code = lv_change_same_parent(&w->chain, 0, err);
   if (code == 0)
     code = lv_change_lock_parents(&w->chain, 1, w->env, err);
+  if (code == 0 && !w->c->in.opts.force)
+    code = refuse_pending(w, err);
   if (code == 0 && !w->c->in.opts.force)
     code = lv_change_unmodified(&w->chain, 0, w->chain.count - 2, err);
   if (code == 0)
