@@ -296,6 +296,7 @@ static int look(struct lvhd_infos **out, struct lv_env *env,
     broken.op = "chain";
     code = lv_chain_infos(out, &chain, env, &broken, true, NULL, NULL, err);
   }
+  *torn = code != 0 && err->reason == LV_R_FILE_CUT;
   if (code == 0 && lv_infos_wrong(*out))
     code = lv_chain_moved(&chain, env, torn, err);
   lv_chain_close(&chain, env);
@@ -306,18 +307,18 @@ static int look(struct lvhd_infos **out, struct lv_env *env,
 int lv_chain_look(struct lvhd_infos **out, struct lv_env *env,
                   const char *path, const struct lvhd_open_options *opts,
                   struct lvhd_error *err) {
+  struct lvhd_error why = LVHD_ERROR_INIT;
   bool torn = true;
-  int code = 0;
   *out = NULL;
-  for (int i = 0; code == 0 && torn && i < LV_IMAGE_LOOKS; i++) {
+  for (int i = 0; torn && i < LV_IMAGE_LOOKS; i++) {
     lv_infos_free(*out);
     *out = NULL;
-    torn = false;
-    code = look(out, env, path, opts, &torn, err);
+    lvhd_error_clear(&why);
+    look(out, env, path, opts, &torn, &why);
   }
-  if (code != 0) {
+  if (why.code != 0) {
     lv_infos_free(*out);
     *out = NULL;
   }
-  return code;
+  return lv_error_give(err, &why);
 }
