@@ -26,39 +26,14 @@
  * its host for each page the first time it is used, ten times the price of
  * filling it, and whoever runs first would pay for whoever runs next.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#define FOOTER_SIZE 512
+#include "files.h"
+
 #define BATCH 512
 #define THREADS 64
-
-struct job {
-  const char *folder;
-  bool full;          /* flush file and folder */
-  bool batch;         /* flush many at once */
-  bool sparse;        /* bytes is a footer at the end of `length` */
-  bool by_descriptor; /* linkat with AT_EMPTY_PATH is allowed here */
-  unsigned char *bytes;
-  size_t count;
-  off_t length;
-  long threads;
-  long each; /* files in a folder; 0: all are in one */
-};
-
-static void die(const char *what) {
-  fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
-  exit(1);
-}
 
 static double seconds(clockid_t clock) {
   struct timespec ts;
@@ -66,92 +41,6 @@ static double seconds(clockid_t clock) {
   if (clock_gettime(clock, &ts) != 0)
     die("clock_gettime");
   return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-/* The buffer, prepared once: the whole template, or its footer. */
-static void load(struct job *job, const char *path) {
-  struct stat st;
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-  if (fd < 0 || fstat(fd, &st) != 0)
-    die(path);
-  job->length = st.st_size;
-  if (st.st_size < FOOTER_SIZE) {
-    errno = EINVAL;
-    die(path);
-  }
-  job->count = job->sparse ? FOOTER_SIZE : (size_t)st.st_size;
-  job->bytes = malloc(job->count);
-  if (job->bytes == NULL)
-    die("malloc");
-  if (pread(fd, job->bytes, job->count, job->length - (off_t)job->count) !=
-      (ssize_t)job->count)
-    die("pread");
-  close(fd);
-}
-
-static void publish(const struct job *job, int folder, int fd,
-                    const char *name) {
-  char proc[32];
-
-  if (job->by_descriptor) {
-    if (linkat(fd, "", folder, name, AT_EMPTY_PATH) != 0)
-      die("linkat");
-    return;
-  }
-  snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
-  if (linkat(AT_FDCWD, proc, folder, name, AT_SYMLINK_FOLLOW) != 0)
-    die("linkat");
-}
-
-static int open_folder(const char *name) {
-  int folder = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-  if (folder < 0)
-    die(name);
-  return folder;
-}
-
-/* A file with all of its bytes and no name. */
-static int write_file(const struct job *job, int folder) {
-  int fd = openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
-
-  if (fd < 0)
-    die("O_TMPFILE");
-  if (job->sparse && ftruncate(fd, job->length) != 0)
-    die("ftruncate");
-  if (pwrite(fd, job->bytes, job->count,
-             job->length - (off_t)job->count) != (ssize_t)job->count)
-    die("pwrite");
-  return fd;
-}
-
-static void make(const struct job *job, const char *folder_name,
-                 const char *name) {
-  int folder = open_folder(folder_name);
-  int fd = write_file(job, folder);
-
-  if (job->full && fsync(fd) != 0)
-    die("fsync");
-  publish(job, folder, fd, name);
-  if (job->full && fsync(folder) != 0)
-    die("fsync folder");
-  if (close(fd) != 0 || close(folder) != 0)
-    die("close");
-}
-
-/* The cheaper form of linkat needs a privilege; asked once, not counted. */
-static bool may_link_by_descriptor(const char *folder) {
-  int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
-  char name[4200];
-  bool yes;
-
-  if (fd < 0)
-    die("O_TMPFILE");
-  snprintf(name, sizeof name, "%s/asked", folder);
-  yes = linkat(fd, "", AT_FDCWD, name, AT_EMPTY_PATH) == 0;
-  close(fd);
-  return yes;
 }
 
 static void make_batches(const struct job *job, const char *prefix,
