@@ -93,9 +93,12 @@ end
 -- The list that an ended task has brought, made in pieces, between which the
 -- loop of the poll function has its turn; nil where it need not be.
 local function made_in_pieces(self)
+  if not coroutine.isyieldable() then
+    return nil
+  end
   local engine = core.task_engine(self)
   local poll = core.engine_state(engine).poll
-  if not poll or not coroutine.isyieldable() then
+  if not poll then
     return nil
   end
   local list, whole = core.items(self, nil, PIECE)

@@ -102,6 +102,8 @@ local REFUSED <const> = {
   { "create_dynamic", "new.vhd", 64 * MiB + 1 },
   { "create_dynamic", "new.vhd", "64 XiB" },
   { "create_dynamic", "golden.vhd", 64 * MiB },
+  { "create_dynamic", "golden.vhd", 64 * MiB,
+    { preflight = false, sync = "none" } },
   { "create_dynamic", "n?w.vhd", 64 * MiB },
   { "create_dynamic", "new.vhd", 64 * MiB, { block_size = 77 } },
   { "create_dynamic", "fixed.vhd/new.vhd", 64 * MiB },

@@ -56,6 +56,27 @@ describe("a failed call", function()
       end
     end)
 
+  it("comes behind a name that is taken, without a preflight too", function()
+    for kind, create in pairs(verbs) do
+      for _, sync in ipairs{ "full", "none" } do
+        for _, call in ipairs{ "none", "pwritev", "fstatfs" } do
+          local image = dir .. "/a.vhd"
+          support.write(image, "mine")
+          if call ~= "none" then
+            system:fail{ call = call, errno = "ENOSPC" }
+          end
+          expect.unchanged(dir, function()
+            local err = expect.late("E_ALREADY_EXISTS", nil, create, image,
+              { preflight = false, sync = sync })
+            assert.is_nil(err.syscall)
+          end)
+          system:drop()
+          assert.equal("mine", support.read(image), kind .. call)
+        end
+      end
+    end
+  end)
+
   -- The table of design 1.5, at the step that writes the new file.
   local names = {
     EACCES = "E_ACCESSDENIED", EPERM = "E_ACCESSDENIED",

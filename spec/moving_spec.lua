@@ -219,3 +219,149 @@ describe("whether a damaged disk is being changed", function()
     end)
   end
 end)
+
+-- ---- how often it is looked at ------------------------------------------------
+
+-- A look at base.vhd, or at the chain of child.vhd on it, and what it says.
+local ASKED <const> = {
+  info = function(own) return own:info(base) end,
+  chain = function(own) return own:chain(child) end,
+  find = function(own) return own:find(dir):wait() end,
+}
+-- What a look at it that is taken eight times reads: three times of the damaged
+-- file, seven of its child.  (find goes the way of info.)
+local READS <const> = { info = 8 * 3, chain = 8 * 10 }
+
+-- Before each fstat of the file it gets another time: a second name of it, and
+-- that of an empty file, change places.
+-- Where times tick once in some milliseconds it would rest in between.
+local function never_rests(system, path)
+  local probe, before = dir .. "/probe", nil
+  support.write(probe, "")
+  for _ = 1, 3 do
+    assert(os.rename(probe, probe .. "2"))
+    assert(os.rename(probe .. "2", probe))
+    local now = test.stat(probe).ctime
+    if now == before then pending("times of this volume tick slowly") end
+    before = now
+  end
+  os.remove(probe)
+  support.run(("ln %s %s.name; touch %s"):format(path, path, dir .. "/empty"))
+  system:swap{ call = "fstat", at = path, times = 0, folder = path .. ".name",
+    other = dir .. "/empty" }
+end
+
+-- act(own engine, its system)
+local function with_system(act)
+  local system = test.system()
+  local own <close> = lvhd.engine{ threads = 1, system = system:pointer() }
+  act(own, system)
+end
+
+-- How many calls of that name act() makes.
+local function calls_of(system, call, act)
+  system:forget()
+  act()
+  return system:count(call)
+end
+
+for name, look in pairs(ASKED) do
+  describe("a file that somebody looks at by " .. name, function()
+    it("may be found cut once, wherever it is read", function()
+      with_system(function(own, system)
+        engine:create_dynamic(base, 64 * MiB):wait()
+        engine:create_differencing(child, base):wait()
+        local calls = calls_of(system, "pread", function() look(own) end)
+        for n = 1, calls do
+          system:short{ call = "pread", nth = n, bytes = 0 }
+          local bad = wrong(pcall(look, own))
+          system:drop()
+          assert.is_nil(bad, bad and ("%d: %s"):format(n, bad))
+        end
+        assert.is_true(calls >= 3)
+      end)
+    end)
+
+  end)
+end
+
+for name, reads in pairs(READS) do
+  describe("a damaged file that never rests, asked by " .. name, function()
+    it("is looked at eight times", function()
+      with_system(function(own, system)
+        make_damaged()
+        never_rests(system, name == "chain" and child or base)
+        system:forget()
+        assert.is_truthy(wrong(pcall(ASKED[name], own)))
+        assert.equal(reads, system:count("pread"))
+      end)
+    end)
+  end)
+end
+
+describe("a damaged file that never rests", function()
+  it("is told where one of the looks fails", function()
+    with_system(function(own, system)
+      local calls
+      make_damaged()
+      local function look()
+        never_rests(system, base)
+        local ok, err = pcall(own.info, own, base)
+        support.run(("rm -f %s.name %s/empty"):format(base, dir))
+        return ok, err
+      end
+      calls = calls_of(system, "fstat", look)
+      system:drop()
+      assert.is_true(calls > 8)
+      for _, call in ipairs{ "fstat", "pread" } do
+        for n = 1, calls do
+          system:fail{ call = call, nth = n, errno = "EIO" }
+          local ok, err = look()
+          system:drop()
+          assert.is_false(ok)
+          assert.equal(call, err.syscall)
+        end
+      end
+    end)
+  end)
+end)
+
+describe("a chain that breaks, and whose leaf never rests", function()
+  it("is looked at eight times", function()
+    with_system(function(own, system)
+      engine:create_dynamic(base, 64 * MiB):wait()
+      engine:create_differencing(child, base):wait()
+      os.remove(base)
+      never_rests(system, child)
+      system:forget()
+      assert.is_truthy(wrong(pcall(own.chain, own, child)))
+      assert.equal(8 * 7, system:count("pread"))
+    end)
+  end)
+end)
+
+describe("a file that is no disk", function()
+  -- How often an info reads it; moved: it is changed all the time; seconds: since
+  -- it was changed.
+  local function looks(seconds, moved)
+    local system = test.system()
+    support.write(base, ("no disk"):rep(1000))
+    system:set("now", test.stat(base).ctime // 1000000000 + seconds)
+    local own <close> = lvhd.engine{ threads = 1, system = system:pointer() }
+    if moved then never_rests(system, base) end
+    local ok, err = pcall(own.info, own, base)
+    assert.is_false(ok)
+    assert.equal("VM_E_INVALID_HD_FILE", err.name)
+    local count = system:count("pread")
+    system:drop()
+    return count
+  end
+
+  it("is looked at once, twice just after a change, else till it rests",
+    function()
+      local once = looks(2, false)
+      assert.equal(2 * once, looks(1, false))
+      assert.equal(2 * once, looks(0, false))
+      assert.equal(8 * once, looks(100, true))
+    end)
+end)

@@ -113,8 +113,8 @@ end
 
 -- The files of the folder as they are now, for as often as one likes.
 local function keeper()
-  support.run(("mkdir %s/.kept && cp -a %s/*.vhd %s/.kept/"):format(dir, dir,
-    dir))
+  support.run(("mkdir -p %s/.kept && cp -a %s/*.vhd %s/.kept/"):format(dir,
+    dir, dir))
   return function()
     support.run(("rm -f %s/*.vhd %s/.*.lvhd-journal && cp -a %s/.kept/* %s/")
       :format(dir, dir, dir, dir))
@@ -150,10 +150,148 @@ describe("a note beside a parent", function()
         engine:compact(base):wait()
       end, function()
         assert.is_truthy(codes(base).JOURNAL_USED)
+        -- it reads as before, at its old length or at its new one
+        for _, disk in ipairs(lvhd.check(child, { chain = true }):wait()) do
+          for _, f in ipairs(disk.findings) do
+            assert.not_equal("PARENT_TIME", f.code)
+          end
+        end
         rescued()
       end)
       assert.is_true(left >= 5, left .. " notes")
     end)
+
+  -- Runs act until it is killed where it leaves a note, and the file with
+  -- another time than `mtime`.
+  local function left_by(act, mtime)
+    local reset = keeper()
+    for n = 1, CHANGES do
+      reset()
+      if run_as(0, n, act) ~= true then
+        break
+      elseif test.stat(note) and test.stat(base).mtime // NS ~= mtime then
+        return
+      end
+    end
+    error("no note was left")
+  end
+
+  local function compact(engine)
+    engine:compact(base):wait()
+  end
+
+  it("does not count for an older copy that was put back", function()
+    left_by(compact)
+    for _, finding in ipairs(lvhd.info(base).findings) do
+      assert.is_nil(finding.expected) -- that is a merge's
+    end
+    assert(test.utime(base, MTIME - 100))
+    assert.is_truthy(codes(base).JOURNAL_FOREIGN)
+    local err = expect.fails("VM_E_PARENT_MODIFIED", nil, lvhd.compact, child)
+    assert.equal(child, err.path)
+    expect.fails("VM_E_HD_IMAGE_ACCESS", "JOURNAL_FOREIGN", lvhd.compact, base)
+  end)
+
+  it("counts where the time was in the future", function()
+    local soon = os.time() + 100000
+    assert(test.utime(base, soon))
+    left_by(compact, soon)
+    assert.is_true(test.stat(base).mtime // NS < soon)
+    assert.is_truthy(codes(base).JOURNAL_USED)
+    lvhd.compact(base):wait()
+    assert.equal(soon, test.stat(base).mtime // NS)
+  end)
+
+  it("counts where a copy rounded the time", function()
+    local now = os.time()
+    assert(test.utime(base, now))
+    left_by(compact)
+    assert(test.utime(base, now - 2))
+    assert.is_truthy(codes(base).JOURNAL_USED)
+    assert(test.utime(base, now - 3))
+    assert.is_truthy(codes(base).JOURNAL_FOREIGN)
+  end)
+
+  it("of another disk lets children be made", function()
+    left_by(compact)
+    local other = dir .. "/other.vhd"
+    lvhd.create_dynamic(other, SIZE):wait()
+    assert(os.rename(note, dir .. "/.other.vhd.lvhd-journal"))
+    assert.is_truthy(codes(other).JOURNAL_FOREIGN)
+    lvhd.create_differencing(dir .. "/new.vhd", other):wait()
+    -- its own note does not
+    assert(os.rename(dir .. "/.other.vhd.lvhd-journal", note))
+    expect.refused("E_SHARING_VIOLATION", "JOURNAL_PENDING",
+      lvhd.create_differencing, dir .. "/new2.vhd", base)
+    -- nor does it when nobody can tell whose it is
+    local bytes = support.read(base)
+    support.write(base, ("\0"):rep(512) .. bytes:sub(513, -513)
+      .. ("\0"):rep(512))
+    expect.refused("E_SHARING_VIOLATION", "JOURNAL_PENDING",
+      lvhd.create_differencing, dir .. "/new2.vhd", base)
+  end)
+
+  it("of a compact that was killed gives a forced relink its time",
+    function()
+      local function parent_time()
+        for _, disk in ipairs(lvhd.check(child, { chain = true }):wait()) do
+          for _, f in ipairs(disk.findings) do
+            if f.code == "PARENT_TIME" then return true end
+          end
+        end
+        return false
+      end
+      local left = killed_everywhere(0, keeper(), compact, function()
+        lvhd.relink(child, base, { force = true }):wait()
+        assert.is_false(parent_time())
+        lvhd.compact(child):wait() -- the parent reads as before: it may
+        lvhd.compact(base):wait()
+        assert.is_false(parent_time())
+        lvhd.compact(child):wait()
+      end)
+      assert.is_true(left >= 5, left .. " notes")
+    end)
+
+  it("keeps what a merge waits for from being deleted", function()
+    local mid, low = dir .. "/mid.vhd", dir .. "/low.vhd"
+    lvhd.create_differencing(mid, child):wait()
+    lvhd.create_differencing(low, mid):wait()
+    local disk <close> = lvhd.open(low, { write = true })
+    disk:write(0, "low"):close()
+    left_by(function(engine)
+      engine:merge(low, { into = base }):wait()
+    end)
+    assert.is_truthy(codes(base).MERGE_PENDING)
+    local err = expect.fails("E_SHARING_VIOLATION", "JOURNAL_PENDING",
+      lvhd.merge, low, { delete = true })
+    assert.equal(base, err.parent)
+    assert.is_truthy(test.stat(low))
+    lvhd.merge(low):wait()
+    lvhd.merge(low, { into = base, delete = true }):wait()
+    assert.equal("low", content(base):sub(1, 3))
+  end)
+
+  for what, act in pairs{
+    ["a merge of another disk"] = function(engine)
+      engine:merge(child):wait()
+    end,
+    ["a compact"] = compact,
+  } do
+    it("lets others above it be merged and deleted: " .. what, function()
+      local mid, low = dir .. "/mid.vhd", dir .. "/low.vhd"
+      lvhd.create_differencing(mid, child):wait()
+      lvhd.create_differencing(low, mid):wait()
+      local disk <close> = lvhd.open(low, { write = true })
+      disk:write(0, "low"):close()
+      left_by(act)
+      assert.is_truthy(test.stat(note))
+      lvhd.merge(low, { delete = true }):wait()
+      assert.is_nil(test.stat(low))
+      with_engine(act)
+      assert.is_nil(test.stat(note))
+      assert.equal("low" .. leaf:read(3, SIZE - 3), content(mid))
+    end)
+  end
 
   it("of a merge that goes on is said to be in use, not interrupted",
     function()
@@ -164,7 +302,10 @@ describe("a note beside a parent", function()
         local held, noted = system:await(1), test.stat(note)
         local ok, err = expect.try(lvhd.create_differencing,
           dir .. "/new.vhd", base)
+        local opened, busy = expect.try(lvhd.open, base)
         system:drop()
+        assert.is_false(opened)
+        assert.equal("IN_USE", busy.reason)
         task:wait()
         assert.is_true(held)
         assert.is_truthy(noted)

@@ -378,6 +378,9 @@ static void test_utf16(void) {
   CHECK_MEM(out, little, 4);
   CHECK_INT(out[4], 0x55);
   CHECK_INT(lv_utf16_encode(text, n, false, NULL, 0), 12);
+  /* bytes that are no UTF-8, one by one */
+  CHECK_INT(lv_utf16_encode("a\xFF\xC3", 3, true, out, sizeof out), 6);
+  CHECK_MEM(out, "\0a\xFF\xFD\xFF\xFD", 6);
 }
 
 static void test_utf16_sloppy(void) {
@@ -392,6 +395,7 @@ static void test_utf16_sloppy(void) {
   } while (0)
   DECODE("\xD8\x3D", "\xEF\xBF\xBD");              /* high one at the end */
   DECODE("\xD8\x3D\0a", "\xEF\xBF\xBD" "a");       /* high one alone */
+  DECODE("\xD8\x3D\xE0\0", "\xEF\xBF\xBD\xEE\x80\x80"); /* no low one */
   DECODE("\xDC\xBE\0a", "\xEF\xBF\xBD" "a");       /* low one alone */
   DECODE("\xDC\xBE\xDC\xBE", "\xEF\xBF\xBD\xEF\xBF\xBD");
   DECODE("\xDC\xBE\xD8\x3D", "\xEF\xBF\xBD\xEF\xBF\xBD");

@@ -593,6 +593,37 @@ static void test_faults(void) {
   end(&w);
 }
 
+/* Of a look that fails there is nothing to be freed. */
+static void test_look(void) {
+  struct lvhd_open_options opts = {.max_depth = 9};
+  struct lvhd_infos *infos = NULL;
+  struct lv_facts *facts = NULL;
+  unsigned failed = 0;
+  struct world w;
+  begin(&w, 3);
+  w.f.mem.files[2].length -= 1; /* something is wrong with it */
+  for (unsigned from = 1, hits = 1; hits > 0; from++) {
+    int code = 0;
+    faulty_break(&w.f, "fstat", EIO, from, 1);
+    code = lv_chain_look(&infos, &w.f.env, LEAF, &opts, &w.err);
+    hits = w.f.t.rules[0].calls >= from;
+    failed += code != 0;
+    CHECK(code == 0 || (infos == NULL && w.err.errnum == EIO));
+    lvhd_error_clear(&w.err);
+    lv_infos_free(infos);
+  }
+  CHECK(failed >= 4); /* opening the leaf, and asking three whether they moved */
+  faulty_break(&w.f, NULL, 0, 0, 0);
+  open_whole(&w, 9);
+  w.chain.images[1].where = LVHD_FOOTER_SHORT;
+  faulty_break(&w.f, "fstat", EIO, 1, 1);
+  CHECK_INT(lv_facts_look(&facts, &w.chain.images[1], &w.f.env, NULL, NULL,
+                          &w.err), DEVICE);
+  CHECK(facts == NULL);
+  faulty_break(&w.f, NULL, 0, 0, 0);
+  end(&w);
+}
+
 /* ---- a file that is refused -------------------------------------------- */
 
 static void test_refused(void) {
@@ -645,6 +676,7 @@ int main(void) {
   test_texts();
   test_many();
   test_faults();
+  test_look();
   test_refused();
   return check_done();
 }

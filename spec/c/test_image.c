@@ -627,6 +627,69 @@ static void test_again(void) {
   }
 }
 
+/* A note that goes between two looks leaves none of its bytes in the second. */
+static struct faulty *noted;
+static void note_goes(void) { noted->mem.count = MEM_NOTE; }
+
+static void test_note_gone(void) {
+  bool went = false;
+  for (unsigned n = 1; n <= 12; n++) {
+    struct faulty f;
+    struct opened o = {.image = LV_IMAGE_INIT, .err = LVHD_ERROR_INIT};
+    struct draft d = {.uuid = 1, .count = 1, .pieces = {{0, 512}}};
+    begin(&f, 1);
+    put_note(&f, &d);
+    noted = &f;
+    faulty_break(&f, "pread", SKIPPED, n, 1)->meddle = note_goes;
+    o.code = lv_image_open(&o.image, &f.env, LEAF, &o.err);
+    CHECK_INT(o.code, 0);
+    if (o.image.journal == LV_JOURNAL_NONE) {
+      CHECK(o.image.file.overlay == NULL);
+      went = true;
+    }
+    shut(&o, &f);
+    faulty_end(&f);
+  }
+  CHECK(went);
+}
+
+/* Whether it was changed can be asked, of a clock of whole seconds too; where
+ * that fails, it is what is told. */
+static void test_moved(void) {
+  struct faulty f;
+  struct opened o;
+  bool moved = true;
+  begin(&f, 0);
+  o = open_leaf(&f);
+  CHECK_INT(lv_image_moved(&o.image, &f.env, &moved, NULL), 0);
+  CHECK(!moved);
+  o.image.file.st.st_ctim.tv_sec--;
+  CHECK_INT(lv_image_moved(&o.image, &f.env, &moved, NULL), 0);
+  CHECK(moved);
+  o.image.file.st.st_ctim.tv_sec++;
+  o.image.file.st.st_ctim.tv_nsec++;
+  CHECK_INT(lv_image_moved(&o.image, &f.env, &moved, NULL), 0);
+  CHECK(moved);
+  shut(&o, &f);
+  for (unsigned again = 0; again < 2; again++) {
+    o = (struct opened){.image = LV_IMAGE_INIT, .err = LVHD_ERROR_INIT};
+    if (again) /* the second look begins with it */
+      faulty_break(&f, "pread", SKIPPED, 1, 1);
+    else
+      damage(&f, length_of(&f) - 100);
+    if (!again)
+      faulty_break(&f, "fstat", EIO, 2, 1);
+    else
+      trouble_fail(&f.t, "fstat", EIO, 2, 1);
+    CHECK_INT(lv_image_open(&o.image, &f.env, LEAF, &o.err), DEVICE);
+    CHECK_STR(o.err.syscall, "fstat");
+    shut(&o, &f);
+    if (!again)
+      damage(&f, length_of(&f) - 100);
+  }
+  faulty_end(&f);
+}
+
 /* Found again by its real path, it is never reached through a link. */
 static void test_link(void) {
   static const struct lvhd_drive drive = {"C", "/d"};
@@ -756,6 +819,8 @@ int main(void) {
   test_nothing();
   test_faults();
   test_again();
+  test_note_gone();
+  test_moved();
   test_link();
   test_measures();
   test_holds();

@@ -995,6 +995,13 @@ static void noted_parents(void) {
   note.mtime = file.st.st_mtim;
   CHECK_INT(lv_journal_write(&note, &env, &file, path, false, &beside, NULL),
             0);
+  look_for("another disk's note", "~/in ~/in/dyn.vhd 2048K");
+  CHECK_INT(lv_journal_remove(&note, &env, &file, path, false, &beside, NULL),
+            0);
+  lv_folder_close(&beside, &env);
+  CHECK_INT(pread(file.fd, note.uuid, 16, 68), 16); /* of the footer's copy */
+  CHECK_INT(lv_journal_write(&note, &env, &file, path, false, &beside, NULL),
+            0);
   look_for("a note", "E_SHARING_VIOLATION/JOURNAL_PENDING");
   CHECK(of_parent);
   fd = open(path, O_RDWR | O_CLOEXEC);

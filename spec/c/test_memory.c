@@ -90,6 +90,21 @@ static int open_whole(struct faulty *f, struct lvhd_error *err) {
   return code == 0 ? look(f, &chain, NULL, err) : code;
 }
 
+/* A BAT that the format forbids, which must not pass for a sound one. */
+static int unsound(struct faulty *f, struct lvhd_error *err) {
+  struct lv_image image = LV_IMAGE_INIT;
+  struct lv_table table;
+  int code = lv_image_open(&image, &f->env, LEAF, err);
+  if (code != 0)
+    return code;
+  code = lv_table_sound(&table, &image, &f->env, err);
+  lv_image_close(&image, &f->env);
+  if (code != LVHD_VM_E_INVALID_HD_FILE)
+    return code == 0 ? -1 : code;
+  lvhd_error_clear(err);
+  return 0;
+}
+
 /* More of them than a list has room for at first. */
 static int open_long(struct faulty *f, struct lvhd_error *err) {
   struct lv_chain chain;
@@ -229,6 +244,7 @@ AGAIN(open_part)
 AGAIN(open_whole)
 AGAIN(open_given)
 AGAIN(open_long)
+AGAIN(unsound)
 AGAIN(refuse)
 AGAIN(note)
 AGAIN(unnote)
@@ -248,6 +264,22 @@ int main(void) {
   f.mem.outside = true;
   f.mem.files[2].length -= 1; /* something to find */
   sweep(&f, open_part_again, "chain on drives", 60);
+  faulty_end(&f);
+  begin(&f, 1);
+  f.mem.files[0].segments[0].bytes[1536] = 0; /* the BAT's first entry */
+  f.mem.files[0].segments[0].bytes[1537] = 0xFF;
+  may_do_without = true; /* the error's path */
+  sweep(&f, unsound_again, "a table that is not sound", 3);
+  may_do_without = false;
+  faulty_end(&f);
+  begin(&f, 3);
+  memset(f.mem.files[0].segments[0].bytes + 512 + 56, 0, 4);
+  forge_repair(&f.mem.files[0]);
+  sweep(&f, open_whole_again, "a parent of another time", 40);
+  faulty_end(&f);
+  begin(&f, 1);
+  forge_add_note(&f.mem, &(struct forge_note){.verb = LV_JOURNAL_MERGE});
+  sweep(&f, open_whole_again, "with the note of a merge", 8);
   faulty_end(&f);
   begin(&f, 1);
   forge_add_note(&f.mem, &(struct forge_note){.verb = LV_JOURNAL_RESIZE,

@@ -76,6 +76,8 @@ end
 function expect.both(name, reason, fn)
   local early = expect.refused(name, reason, fn, {})
   expect.late(name, reason, fn, { preflight = false })
+  -- nothing is flushed: whether the name is taken is left to the link
+  expect.late(name, reason, fn, { preflight = false, sync = "none" })
   return early
 end
 

@@ -200,12 +200,11 @@ because "shadowed: a note that was not read is not good" [[
   image/journal.c: lv_journal_look: clause: code != 0
 ]]
 because "equivalent: only what has failed has a reason" [[
-  image/image.c: lv_image_adopt: clause: look_inside(image, env, &why) != 0
-  image/image.c: open_image: clause: code == 0
+  image/image.c: look: clause: look_inside(image, env, &why) != 0
+  image/facts.c: look: clause: code != 0
 ]]
 because "equivalent: what went well leaves an empty error behind" [[
-  image/image.c: lv_image_adopt: clause: why.code != 0
-  image/image.c: open_image: clause: code != 0
+  image/image.c: look: clause: why.code != 0
   image/chain.c: lv_chain_open: clause: code != 0 #2
   image/parent.c: as_missing: clause: code != 0
   image/parent.c: add_root: clause: code != 0
@@ -238,6 +237,27 @@ because "shadowed: the last one ends it" [[
 ]]
 because "sooner: more room than is needed" [[
   image/facts.c: decode: false: wide
+]]
+because "sooner: another look, which finds the same" [[
+  image/facts.c: look: clause: !lv_facts_wrong(*out)
+  image/facts.c: lv_facts_wrong: true: facts->has_error
+  image/chain.c: look: clause: lv_infos_wrong(*out)
+]]
+because "shadowed: a note that does not count has no verb" [[
+  image/facts.c: find_note: clause: image->journal == LV_JOURNAL_FOREIGN
+  image/facts.c: find_note: andor: list->count == had || image->journal == LV_JOURNAL_FOREIGN
+]]
+because "sooner: it asks what the link would tell" [[
+  op/look.c: ask_image: clause: c->opts.sync == LVHD_SYNC_NONE
+]]
+because "sooner: it asks again what was asked before" [[
+  op/publish.c: publish_once: clause: !look.asked
+]]
+because "equivalent: the error decides, which has been told by then" [[
+  image/image.c: lay_over: never: code != 0
+]]
+because "shadowed: two times that are the same are not apart either" [[
+  image/image.c: is_older: edge: now < found
 ]]
 because "equivalent: the header of a fixed disk is zeros, of which nothing is told" [[
   image/facts.c: lv_facts_new: clause: lv_image_has_table(image)
@@ -284,8 +304,8 @@ because "equivalent: no file that was opened is number 0, 1 or 2" [[
   io/root.c: lv_root_free: edge: root->fd >= 0
   io/root.c: step: edge: fd < 0
   io/root.c: walk: edge: fd < 0
-  io/root.c: open_beneath: edge: fd >= 0
-  io/root.c: open_beneath: edge: last >= 0
+  io/root.c: ends_in_link: edge: fd >= 0
+  io/root.c: ends_in_link: edge: fd >= 0 #2
   io/root.c: lv_root_fd: edge: fd >= 0
   io/root.c: lv_open_real: edge: all.fd < 0
   io/root.c: look: edge: fd < 0

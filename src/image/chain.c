@@ -290,14 +290,16 @@ static int look(struct lvhd_infos **out, struct lv_env *env,
                 bool *torn, struct lvhd_error *err) {
   struct lv_chain chain = {0};
   struct lvhd_error broken = LVHD_ERROR_INIT;
+  bool cut = false;
   int code = lv_chain_open(&chain, env, path, opts->parents,
                            opts->parent_count, opts->max_depth, &broken, err);
   if (code == 0) {
     broken.op = "chain";
+    cut = broken.reason == LV_R_FILE_CUT;
     code = lv_chain_infos(out, &chain, env, &broken, true, NULL, NULL, err);
   }
-  *torn = code != 0 && err->reason == LV_R_FILE_CUT;
-  if (code == 0 && lv_infos_wrong(*out))
+  *torn = code == 0 ? cut : err->reason == LV_R_FILE_CUT;
+  if (code == 0 && !cut && lv_infos_wrong(*out))
     code = lv_chain_moved(&chain, env, torn, err);
   lv_chain_close(&chain, env);
   lvhd_error_clear(&broken);

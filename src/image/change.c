@@ -227,13 +227,17 @@ static void name_image(const struct lv_chain *chain, size_t i,
   }
 }
 
-int lv_change_settled(const struct lv_image *leaf, struct lvhd_error *err) {
+int lv_change_settled(const struct lv_image *leaf, const struct lv_env *env,
+                      struct lvhd_error *err) {
+  int code = 0;
   if (leaf->journal != LV_JOURNAL_GOOD ||
       leaf->note.verb != LV_JOURNAL_MERGE)
     return 0;
-  lv_journal_pending(&leaf->note, err);
+  code = lv_lock_quiet(&leaf->file, env, err);
+  if (code == 0)
+    code = lv_journal_pending(&leaf->note, err);
   lv_error_path(err, leaf->path);
-  return LVHD_E_SHARING_VIOLATION;
+  return code;
 }
 
 int lv_change_lock(const struct lv_chain *chain, size_t i, enum lv_lock how,

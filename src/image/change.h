@@ -44,8 +44,9 @@ int lv_change_lock_parents(const struct lv_chain *chain, size_t first,
                            const struct lv_env *env, struct lvhd_error *err);
 
 /* A merge into this disk was interrupted: by itself it reads as a mixture.
- * E_SHARING_VIOLATION/JOURNAL_PENDING. */
-int lv_change_settled(const struct lv_image *leaf, struct lvhd_error *err);
+ * E_SHARING_VIOLATION/JOURNAL_PENDING; IN_USE while it goes on. */
+int lv_change_settled(const struct lv_image *leaf, const struct lv_env *env,
+                      struct lvhd_error *err);
 
 /* Image i was taken, and may have another parent by now than the one that was
  * opened: E_SHARING_VIOLATION/SOURCE_CHANGED. */

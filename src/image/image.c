@@ -41,6 +41,9 @@ static int look_inside(struct lv_image *image, struct lv_env *env,
 
 /* ---- what an interrupted verb left ----------------------------------- */
 
+/* Seconds that a copy's time may be off: FAT's are even. */
+#define LV_TIME_ROUNDED 2
+
 static bool within(const struct lv_patch *piece, uint64_t from,
                    uint64_t length) {
   return piece->at >= from && length >= piece->length &&
@@ -97,6 +100,8 @@ static int lay_over(struct lv_image *image, struct lv_env *env,
   int code = 0;
   if (finished) {
     lv_overlay_clear(&note->old);
+    if (note->verb != LV_JOURNAL_RESIZE) /* what is read changed with that */
+      st->st_mtim = note->mtime;
     return 0;
   }
   if (note->old.count > 0) {
@@ -123,13 +128,23 @@ static void take_off(struct lv_image *image, const struct stat *st) {
   image->file.st = *st;
 }
 
-/* The file is longer than the verb ever made it: another program has written
- * to it since, and what the note tells of is no more. */
+/* A copy was put back: the file is older than the verb found it, by more than a
+ * copy rounds times, which were not in the future when the note was made. */
+static bool is_older(const struct lv_image *image) {
+  int64_t found = image->note.mtime.tv_sec;
+  int64_t now = image->file.st.st_mtim.tv_sec;
+  return now < found && found <= image->note.noted &&
+         (uint64_t)found - (uint64_t)now > LV_TIME_ROUNDED;
+}
+
+/* What the note tells of is no more.  The file is longer than the verb ever made
+ * it: another program has written to it since. */
 static bool is_outlived(const struct lv_image *image) {
   const struct lv_journal *note = &image->note;
   uint64_t most = note->longest ? note->longest : note->length;
-  return note->verb != LV_JOURNAL_MERGE &&
-         (uint64_t)image->file.st.st_size > most;
+  return is_older(image) ||
+         (note->verb != LV_JOURNAL_MERGE &&
+          (uint64_t)image->file.st.st_size > most);
 }
 
 /* A note of another disk, or one that does not fit, changes nothing. */

@@ -233,6 +233,7 @@ int lv_journal_look(struct lv_journal *journal, enum lv_journal_state *state,
     code = lv_fail_errno(err, LV_STEP_FILE, errno, "fstat");
   else if (may_write(&note.st, &file->st))
     code = read_note(journal, state, env, &note, err);
+  journal->noted = note.st.st_mtim.tv_sec;
   if (code != 0 || *state != LV_JOURNAL_GOOD)
     lv_journal_free(journal);
   lv_file_close(&note, env);

@@ -25,6 +25,7 @@ struct lv_journal {
   uint8_t uuid[16];      /* of the disk */
   uint8_t other[16];     /* merge: of the child that is merged; else zeros */
   struct timespec mtime; /* of the file, before the verb */
+  int64_t noted;         /* when the note that was read was made; seconds */
   uint64_t length;       /* of the file while the old bytes count: what is
                             longer is cut */
   uint64_t longest;      /* the file never becomes longer by the verb; 0: than

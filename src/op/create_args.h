@@ -75,6 +75,7 @@ struct lv_look {
   struct lv_volume volume;
   struct lv_written written; /* once it was */
   bool unnamable; /* the parent has no name in Windows: LOCATOR_UNNAMABLE */
+  bool asked;  /* lv_create_image was */
   bool exists; /* something is at the image's name (and keep was asked) */
 };
 

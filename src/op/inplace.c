@@ -126,7 +126,7 @@ int lv_ready_to_open(struct lv_chain *chain, struct lv_env *env,
   if (!opts->write && opts->force)
     return 0;
   if (!opts->force)
-    code = lv_change_settled(&chain->images[0], err);
+    code = lv_change_settled(&chain->images[0], env, err);
   if (code != 0)
     return code;
   if (!opts->write) {

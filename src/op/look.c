@@ -408,17 +408,37 @@ static int read_parent(struct lv_create *c, const struct lv_look *look,
   return 0;
 }
 
+/* *ours: unless the parent has a footer, and not that of the disk that the note
+ * tells of. */
+static int note_is_ours(const struct lv_create *c, const struct lv_look *look,
+                        const struct lv_journal *note, bool *ours,
+                        struct lvhd_error *err) {
+  struct lvhd_error why = LVHD_ERROR_INIT;
+  struct lv_probe probe;
+  int code = lv_probe(&probe, &look->parent, c->env, &why);
+  *ours = true;
+  if (code == 0)
+    *ours = memcmp(probe.footer.uuid, note->uuid, sizeof note->uuid) == 0;
+  else if (code != LVHD_VM_E_INVALID_HD_FILE)
+    return lv_error_give(err, &why);
+  lvhd_error_clear(&why); /* what is damaged the note may mend */
+  return 0;
+}
+
 /* A verb that was interrupted: when it is run again, the parent has another
  * time, or another content. */
 static int check_note(const struct lv_create *c, const struct lv_look *look,
                       struct lvhd_error *err) {
   struct lv_journal note;
   enum lv_journal_state state = LV_JOURNAL_NONE;
+  bool ours = false;
   int code = lv_journal_look(&note, &state, c->env, &look->parent,
                              c->real_parent, NULL, err);
   if (code == 0 && state == LV_JOURNAL_GOOD)
+    code = note_is_ours(c, look, &note, &ours, err);
+  if (code == 0 && ours)
     code = lv_lock_quiet(&look->parent, c->env, err); /* it goes on */
-  if (code == 0 && state == LV_JOURNAL_GOOD)
+  if (code == 0 && ours)
     code = lv_journal_pending(&note, err);
   lv_journal_free(&note);
   return code;
@@ -538,11 +558,14 @@ int lv_create_plan(struct lv_create *c, struct lv_look *look,
   return c->type == LVHD_DIFFERENCING ? fail_parent(err, code) : code;
 }
 
-/* The worker leaves the question to linkat where the call has just asked it,
- * unless much would be written for nothing. */
+/* The worker leaves the question to linkat where the call has just asked it, or
+ * nothing is flushed, unless much would be written for nothing: looking for a
+ * name waits for whoever puts another one into the folder. */
 static bool ask_image(const struct lv_create *c, bool preflight) {
-  return preflight || c->opts.preflight != LVHD_YES || c->opts.keep ||
-         c->converts || c->opts.allocate == LVHD_ZERO ||
+  bool cheap = c->opts.preflight == LVHD_YES ||
+               c->opts.sync == LVHD_SYNC_NONE;
+  return preflight || !cheap || c->opts.keep || c->converts ||
+         c->opts.allocate == LVHD_ZERO ||
          lv_is_windows(c->env, c->image); /* linkat knows no twins */
 }
 
@@ -607,7 +630,8 @@ static int look_place(struct lv_create *c, struct lv_look *look,
   int code = look->folder.fd < 0 ? look_folder(c, look, err) : 0;
   if (code == 0)
     code = lv_create_plan(c, look, uuid, err);
-  if (code == 0 && ask_image(c, volume))
+  look->asked = ask_image(c, volume);
+  if (code == 0 && look->asked)
     code = lv_create_image(c, look, err);
   if (code == 0 && volume && !look->exists)
     code = lv_look_room(c, look, -1, err);

@@ -242,6 +242,23 @@ static int take_layers(struct work *w, struct lvhd_error *err) {
   return lv_change_lock_parents(&w->chain, w->target + 1, w->env, err);
 }
 
+/* What is to be deleted may be what another merge, into a disk below the target,
+ * waits for: without it that one could not be run again. */
+static int check_waiting(struct work *w, struct lvhd_error *err) {
+  if (!w->args->remove || w->opts->force)
+    return 0;
+  for (size_t i = w->target + 1; i < w->chain.count; i++) {
+    const struct lv_image *below = &w->chain.images[i];
+    if (below->journal != LV_JOURNAL_GOOD ||
+        below->note.verb != LV_JOURNAL_MERGE)
+      continue;
+    for (size_t k = 0; k < w->target; k++)
+      if (memcmp(below->note.other, w->chain.images[k].footer.uuid, 16) == 0)
+        return at_layer(w, i, lv_journal_pending(&below->note, err), err);
+  }
+  return 0;
+}
+
 /* ---- the recorded times ---------------------------------------------- */
 
 /* A note of this merge tells the time that the target had before it; the
@@ -481,6 +498,8 @@ static int look(struct work *w, struct lvhd_error *err) {
     code = take_layers(w, err);
   if (code == 0)
     code = check_layers(w, err);
+  if (code == 0)
+    code = check_waiting(w, err);
   for (size_t i = 0; code == 0 && i + 1 < w->target; i++)
     code = at_layer(w, i,
                     lv_relink_words(w->env, w->chain.images[i].path,

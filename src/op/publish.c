@@ -75,6 +75,21 @@ int lv_publish_uuid(const struct lv_create *c, uint8_t uuid[16],
   return 0;
 }
 
+/* What failed comes behind the question that was left to linkat; and what that
+ * call says is told in the words of the question. */
+static int ask_late(struct lv_create *c, struct lv_look *look, int code,
+                    struct lvhd_error *err) {
+  struct lvhd_error other = LVHD_ERROR_INIT;
+  int asked = lv_create_image(c, look, &other);
+  if (asked != LVHD_E_ALREADY_EXISTS) {
+    lvhd_error_clear(&other);
+    return code;
+  }
+  lvhd_error_clear(err);
+  *err = other;
+  return asked;
+}
+
 /* One look, and what follows from it. */
 static int publish_once(struct lv_create *c, const uint8_t uuid[16],
                         lv_fill_fn fill, struct lv_job *job, bool *gone,
@@ -88,6 +103,8 @@ static int publish_once(struct lv_create *c, const uint8_t uuid[16],
     code = make_file(c, &look, false, fill, job, err);
     if (code == LV_AGAIN_NAMED)
       code = make_file(c, &look, true, fill, job, err);
+    if (code != 0 && !look.asked)
+      code = ask_late(c, &look, code, err);
     look.exists = code == LVHD_E_ALREADY_EXISTS && c->opts.keep;
   }
   if (look.exists)

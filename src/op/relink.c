@@ -157,7 +157,9 @@ static int open_child(struct lv_image *child, const struct relink *r,
   return code;
 }
 
-/* The parent's time, now that nobody writes it any more. */
+/* The parent's time, now that nobody writes it any more.  Who reads beside the
+ * note of a verb that was interrupted goes by the time that this tells, but for
+ * that of a merge. */
 static int put(struct relink *r, struct lv_relink *how,
                struct lv_image *child, const struct lv_image *parent,
                struct lvhd_error *err) {
@@ -167,6 +169,9 @@ static int put(struct relink *r, struct lv_relink *how,
     return fail_parent(err,
                        lv_fail_errno(err, LV_STEP_FILE, errno, "fstat"),
                        child, parent->path);
+  if (parent->journal == LV_JOURNAL_GOOD &&
+      parent->note.verb != LV_JOURNAL_MERGE)
+    st.st_mtim = parent->file.st.st_mtim;
   return lv_relink_image(how, child, parent, st.st_mtim.tv_sec, err);
 }
 
@@ -192,8 +197,8 @@ static int tell(struct relink *r, const struct lv_relink *how,
 static int lock(const struct lv_chain *chain, const struct relink *r,
                 const struct lv_image *child, struct lvhd_error *err) {
   int code = lv_change_lock_parents(chain, 0, r->in.env, err);
-  if (code != 0)
-    err->layer++; /* counted from the child */
+  if (code != 0) /* counted from the child */
+    err->layer = err->layer > 0 ? err->layer + 1 : 2;
   return fail_parent(err, code, child, chain->images[0].path);
 }
 

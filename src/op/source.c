@@ -52,7 +52,7 @@ static int open_once(struct lv_source *s, const char *path,
   int code = lv_chain_open(&chain, s->env, path, opts->parents,
                            opts->parent_count, opts->max_depth, NULL, err);
   if (code == 0)
-    code = lv_change_settled(&chain.images[0], err);
+    code = lv_change_settled(&chain.images[0], s->env, err);
   if (code == 0)
     code = lv_disk_new(&s->disk, s->env, &chain, err);
   else
