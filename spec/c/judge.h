@@ -252,6 +252,7 @@ static void build(void) {
   built(lvhd_engine_new(&builder, NULL, &err), &err);
   built_right(mkdir(at("chain"), 0777) == 0 &&
               mkdir(at("moved"), 0777) == 0 &&
+              mkdir(at("late"), 0777) == 0 &&
               mkdir(at("cased"), 0777) == 0);
   build_dynamic("base.vhd", 0x42);
   fill("base.vhd", 0xB0, 2, some);
@@ -285,6 +286,12 @@ static void build(void) {
   build_dynamic("young.vhd", 0x4B);
   build_child("stale.vhd", "young.vhd", 0x4C);
   built_right(utimensat(AT_FDCWD, at("young.vhd"), later, 0) == 0);
+  build_dynamic("late/root.vhd", 0x51);
+  build_child("late/mid.vhd", "late/root.vhd", 0x52);
+  fill("late/mid.vhd", 0xE0, 1, few);
+  build_child("late/leaf.vhd", "late/mid.vhd", 0x53);
+  built_right(utimensat(AT_FDCWD, at("late/root.vhd"), later, 0) == 0);
+  built_right(utimensat(AT_FDCWD, at("late/mid.vhd"), later, 0) == 0);
   build_dynamic("cased/Dad.vhd", 0x4D);
   build_child("cased/kid.vhd", "cased/Dad.vhd", 0x4E);
   built_right(rename(at("cased/Dad.vhd"), at("cased/DAD.vhd")) == 0);

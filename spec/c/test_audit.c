@@ -572,6 +572,23 @@ static void test_sort(void) {
   free(items);
 }
 
+/* What is sorted is left alone: but for one at either end it is not. */
+static void test_sort_nearly(void) {
+  uint32_t one[] = {0, 1, 2, 3}, two[] = {7, 7}, low[100];
+  for (size_t i = 0; i < COUNT(low); i++)
+    low[i] = i + 1 < COUNT(low) ? (uint32_t)i + 1 : 0;
+  one[3] = 1;
+  lv_sort_u32(one, COUNT(one));
+  CHECK(one[1] == 1 && one[2] == 1 && one[3] == 2);
+  one[0] = 9;
+  lv_sort_u32(one, COUNT(one));
+  CHECK(one[0] == 1 && one[3] == 9);
+  lv_sort_u32(two, COUNT(two));
+  CHECK(two[0] == 7 && two[1] == 7);
+  lv_sort_u32(low, COUNT(low));
+  CHECK(low[0] == 0 && low[99] == 99);
+}
+
 int main(void) {
   test_good();
   test_time();
@@ -591,5 +608,6 @@ int main(void) {
   test_text_limits();
   test_extension();
   test_sort();
+  test_sort_nearly();
   return check_done();
 }

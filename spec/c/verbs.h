@@ -363,6 +363,12 @@ static int ask_to_fixed(lvhd_engine *engine, struct lvhd_error *err) {
   return convert(engine, at("chain/leaf.vhd"), "new.vhd", opts, err);
 }
 
+/* Two parents have other times than their children say. */
+static int ask_outdated(lvhd_engine *engine, struct lvhd_error *err) {
+  struct lvhd_convert_options opts = {.to = LVHD_DYNAMIC};
+  return convert(engine, at("late/leaf.vhd"), at("new.vhd"), opts, err);
+}
+
 static int ask_to_raw(lvhd_engine *engine, struct lvhd_error *err) {
   struct lvhd_convert_options opts = {.to = LVHD_RAW};
   return convert(engine, at("fixed.vhd"), at("new.raw"), opts, err);
@@ -874,6 +880,7 @@ static const struct verb {
   {"convert to dynamic", ask_to_dynamic, NULL, 0},
   {"convert, threads", ask_much, NULL, THREADS},
   {"convert to fixed", ask_to_fixed, NULL, 0},
+  {"convert, changed parents", ask_outdated, NULL, 0},
   {"convert to raw", ask_to_raw, NULL, 0},
   {"convert to differencing", ask_to_child, NULL, 0},
   {"merge", ask_merge, "chain/kid.vhd", MERGES},

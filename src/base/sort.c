@@ -6,6 +6,8 @@
  */
 #include "base/sort.h"
 
+#include <stdbool.h>
+
 #define FEW 32
 
 static void insert(uint32_t *items, size_t n) {
@@ -63,6 +65,15 @@ static void sort(uint32_t *items, size_t n, unsigned shift) {
   }
 }
 
+static bool is_sorted(const uint32_t *items, size_t n) {
+  size_t i = 1;
+  while (i < n && items[i - 1] <= items[i])
+    i++;
+  return i >= n;
+}
+
+/* A disk that was written from its start to its end has its blocks so. */
 void lv_sort_u32(uint32_t *items, size_t n) {
-  sort(items, n, 24);
+  if (!is_sorted(items, n))
+    sort(items, n, 24);
 }

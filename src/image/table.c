@@ -65,6 +65,7 @@ struct scan {
   struct lv_findings *list;
   struct lv_table *table;
   uint64_t pitch; /* bytes of a block with its bitmap */
+  uint64_t fit;   /* so many bytes from the start a block may begin */
   uint64_t bits;  /* all places of data, or'ed */
   struct taken taken[2 * LV_LOCATORS + 3];
   size_t taken_count;
@@ -103,8 +104,15 @@ static void take_metadata(struct scan *s) {
   }
 }
 
+/* As lv_image_holds(), for millions. */
+static bool holds(const struct scan *s, uint32_t entry) {
+  return (uint64_t)entry * LV_SECTOR < s->fit;
+}
+
 static void found(struct scan *s, enum lv_reason reason, uint64_t expected,
                   uint64_t index, uint32_t entry) {
+  if (s->list->each[reason] == LV_FINDINGS_EACH)
+    return; /* at once: there may be millions */
   lv_finding(s->list,
              reason == LV_R_BLOCK_IN_LOCATOR ? LVHD_WARNING : LVHD_ERROR,
              reason, all, expected,
@@ -118,7 +126,7 @@ static int look(void *arg, uint64_t index, uint32_t entry,
   uint64_t at = (uint64_t)entry * LV_SECTOR;
   (void)err;
   s->table->used++;
-  if (!lv_image_holds(s->image, entry)) {
+  if (!holds(s, entry)) {
     uint64_t end = s->image->data_end;
     found(s, LV_R_BLOCK_OUTSIDE, end > s->pitch ? end - s->pitch : 0, index,
           entry);
@@ -145,7 +153,7 @@ static int gather(void *arg, uint64_t index, uint32_t entry,
   struct scan *s = arg;
   (void)index;
   (void)err;
-  if (s->inside < s->room && lv_image_holds(s->image, entry))
+  if (s->inside < s->room && holds(s, entry))
     s->entries[s->inside++] = entry;
   return 0;
 }
@@ -174,6 +182,8 @@ static int tell(void *arg, uint64_t index, uint32_t entry,
   size_t low = 0, high = s->crossed_count;
   struct crossed *hit = NULL;
   (void)err;
+  if (s->list->each[LV_R_BLOCK_OVERLAP] == LV_FINDINGS_EACH)
+    return 0;
   while (low < high) {
     size_t middle = low + (high - low) / 2;
     if (s->crossed[middle].entry < entry)
@@ -229,6 +239,7 @@ int lv_table_scan(struct lv_table *table, const struct lv_image *image,
   int code = 0;
   *table = (struct lv_table){0};
   s.pitch = (uint64_t)image->bitmap_size + image->header.block_size;
+  s.fit = image->data_end >= s.pitch ? image->data_end - s.pitch + 1 : 0;
   if (count < image->blocks)
     lv_finding(list, LVHD_NOTE, LV_R_BAT_NOT_SCANNED, all, count,
                image->blocks, image->header.table_offset);

@@ -231,7 +231,8 @@ static int note_times(struct convert *v, const struct lv_source *source,
     return 0;
   if (notes == NULL)
     notes = v->notes = calloc(1, sizeof *notes);
-  for (size_t i = 0; notes && i + 1 < chain->count; i++)
+  for (size_t i = 0; notes && !notes->list.no_memory && i + 1 < chain->count;
+       i++)
     note_time(notes, &chain->images[i], &chain->images[i + 1]);
   if (notes == NULL || notes->list.no_memory)
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
