@@ -9,7 +9,7 @@
 static void set_string(lua_State *L, const char *key, const char *value) {
   if (value == NULL || value[0] == '\0')
     return;
-  lua_pushstring(L, value);
+  lua_pushlstring(L, value, strlen(value));
   lua_setfield(L, -2, key);
 }
 
