@@ -79,6 +79,12 @@ local leave = {
   -- FUSE has neither unnamed files nor renameat2's flag
   { "NTFS", "children_of_many", "made all the same: no",
     "kill %-9 leaves only" },
+  { "NTFS", "repair", "while the other is not durable" },
+  { "NTFS", "relink", "names that others cannot find", -- no UTF-8
+    "notes the header, then", "a third text where a drive" },
+  -- and a folder that is removed is gone for who has it open, too
+  { "NTFS", "regress", "a relative parent is found again",
+    "a name was missing once" },
   { "ext2", "convert", "is reserved before" },
   -- nor are there files of more than 16 GiB
   { "ext2", "convert", "2,040 GiB", "of any size", "sizes that no VHD has" },
