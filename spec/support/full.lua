@@ -42,7 +42,22 @@ end
 
 local dir
 
--- The same, until it stays so: XFS gives back what was deleted a while later.
+-- XFS gives back what was deleted a while later: until nothing more comes.
+local function settle()
+  run("sync -f " .. q(dir))
+  if run("stat -f -c %T " .. q(dir)) ~= "xfs\n" then
+    return
+  end
+  local free, same, tries = -1, 0, 0
+  repeat
+    test.sleep(0.1)
+    local now = test.statfs(dir).free
+    same = now == free and same + 1 or 0
+    free, tries = now, tries + 1
+  until same == 3 or tries == 100
+end
+
+-- Takes all, until it stays so.
 local function fill_up(file)
   local tries = 0
   repeat
@@ -50,6 +65,14 @@ local function fill_up(file)
     test.sleep(0.2)
     tries = tries + 1
   until test.statfs(dir).free < 64 << 10 or tries == 5
+end
+
+-- ntfs-3g finds no room to remove a name, either: what is then left has a name
+-- that README tells of.
+local function take_leftovers(folder)
+  if run("stat -f -c %T " .. q(folder)) == "fuseblk\n" then
+    run(("find %s -name '.????????????????.lvhd-tmp' -delete"):format(q(folder)))
+  end
 end
 
 -- btrfs says how much is free, but not of what is to come, which it may
@@ -60,6 +83,7 @@ end
 
 local function prepare(room)
   dir = support.tmpdir()
+  settle()
   pour(dir .. "/most", math.max(test.statfs(dir).free - room, 0))
   assert(test.mkdir(dir .. "/found"))
 end
@@ -119,6 +143,7 @@ describe("what makes a file", function()
         local function go()
           verb(engine, found .. "/a.vhd", sources, { sync = sync }):wait()
         end
+        settle()
         -- 8 MiB and a little are thought to be enough where nobody asked for
         -- space: the volume itself must tell
         pour(dir .. "/rest", math.max(test.statfs(dir).free - 9 * MiB, 0))
@@ -134,7 +159,7 @@ describe("what makes a file", function()
         assert.is_true(err.reason == "VOLUME_FULL" or err.syscall == "openat"
           or guesses(dir), tostring(err))
         os.remove(dir .. "/rest")
-        run("sync -f " .. q(dir))
+        settle()
         local ok
         ok, err = pcall(go)
         assert(ok or name:find("reserve") and err.name == "E_NOTIMPL",
@@ -146,6 +171,7 @@ describe("what makes a file", function()
 
   it("makes whole files and no others: create_children", function()
     handmade.dynamic(sources .. "/parent.vhd", 64 * MiB)
+    settle()
     pour(dir .. "/rest", math.max(test.statfs(dir).free - 9 * MiB, 0))
     local list = {}
     for i = 1, 2000 do
@@ -181,7 +207,8 @@ describe("what changes a file", function()
       assert.is_true(lvhd.is_error(err, "E_DISK_FULL"), tostring(err))
     end
     os.remove(dir .. "/rest")
-    run("sync -f " .. q(dir))
+    settle()
+    take_leftovers(b.found)
     b:judge(progress, ("%s with %d bytes"):format(ok and "done" or "stopped",
       room))
   end
