@@ -149,9 +149,17 @@ local function answers(cx, args)
       end
     end
   end
+  -- The child whose merge was interrupted reads as before: that is no doubt.
   function cx.warn_of_chain(infos)
+    local above = {}
     for _, info in ipairs(infos) do
       cx.warn(info, "PARENT_TIME")
+      for _, finding in ipairs(info.findings) do
+        if finding.code == "MERGE_PENDING" and not above[finding.expected] then
+          cx.warn({ findings = { finding } })
+        end
+      end
+      above[info.uuid or false] = true
     end
   end
   function cx.only_would(err)

@@ -347,6 +347,15 @@ describe("the verbs that change or copy:", function()
     assert.matches("\n  giving up the merge of the child " .. id .. "\n",
       fine "merge other.vhd -n --force", 1, true)
     assert.matches("MERGE_PENDING: .* " .. words, fine "info a.vhd")
+    for _, verb in ipairs { "read", "flatten -n", "flatten" } do
+      local more = verb == "read" and "" or " flat.vhd"
+      local _, _, err = cmd(verb .. " other.vhd" .. more)
+      assert.matches("/a.vhd: warning: MERGE_PENDING: .* " .. words, err)
+      os.remove(dir .. "/flat.vhd")
+      _, _, err = cmd(verb .. " c.vhd" .. more) -- which reads as before
+      assert.is_nil(err:find("MERGE_PENDING", 1, true))
+      os.remove(dir .. "/flat.vhd")
+    end
     fine "merge c.vhd --force"
     assert.is_nil(fine("merge other.vhd -n --force"):find("merge that", 1, true))
   end)

@@ -222,6 +222,20 @@ describe("a note of the disk's own", function()
     assert.is_true(disk:read(0, SIZE) == content(dir .. "/new.vhd"))
   end)
 
+  -- (as raw: the disk is too small for a VHD of ours)
+  it("is told by a copy of a child, if it is a merge of another one", function()
+    make_child()
+    for verb, code in pairs{ merge = "MERGE_PENDING", compact = "PARENT_TIME" } do
+      write_note{ verb = verb, mtime = MTIME - 1000, other = OTHER }
+      local info = engine:convert(dir .. "/child.vhd", dir .. "/new.raw",
+        { to = "raw" }):wait()
+      assert.equal("warning", codes(info)[code], verb)
+      assert.equal(verb == "merge" and "warning" or nil,
+        codes(info).MERGE_PENDING)
+      os.remove(dir .. "/new.raw")
+    end
+  end)
+
   it("is told when a child is to be made of the disk", function()
     half_done()
     local err = expect.fails("E_SHARING_VIOLATION", "JOURNAL_PENDING",

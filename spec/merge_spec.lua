@@ -852,6 +852,71 @@ describe("a merge that breaks", function()
     assert.matches("the merge of the child " .. id, found.message, 1, true)
   end)
 
+  -- A chain of three whose leaf was to be merged into the root, and a child of
+  -- the disk between.
+  it("is told of by a copy of what reads a mixture, and of no other", function()
+    local root, middle, leaf = dir .. "/root.vhd", dir .. "/middle.vhd",
+      dir .. "/leaf.vhd"
+    lvhd.create_dynamic(root, "4 MiB"):wait()
+    lvhd.create_differencing(middle, root):wait()
+    lvhd.create_differencing(leaf, middle):wait()
+    do
+      local disk <close> = lvhd.open(leaf, { write = true })
+      disk:write(0, ("x"):rep(4096))
+    end
+    system:fail{ call = "pwritev", errno = "EIO", at = "root.vhd", nth = 2 }
+    expect.fails("DISP_E_EXCEPTION", nil, engine.merge, engine, leaf,
+      { into = root, children_in = false })
+    system:drop()
+    local id = lvhd.info(leaf).uuid
+    local function told(source, opts)
+      opts.sync = "none"
+      local new = dir .. "/copy.vhd"
+      local info = lvhd.convert(source, new, opts):wait()
+      os.remove(new)
+      local list = {}
+      for _, finding in ipairs(info.findings) do
+        if finding.code == "MERGE_PENDING" then
+          table.insert(list, { finding.severity, finding.path,
+            finding.expected })
+        end
+      end
+      return list
+    end
+    for _, to in ipairs{ "raw", "fixed", "dynamic" } do
+      assert.same({ { "warning", root, id } }, told(middle, { to = to }))
+      assert.same({}, told(leaf, { to = to }))
+    end
+    -- both chains have the root: it is told of once
+    assert.same({ { "warning", root, id } }, told(middle,
+      { to = "differencing", parent = middle }))
+  end)
+
+  it("is told of beside the time of what it was to be merged into", function()
+    local root, middle = dir .. "/root.vhd", dir .. "/middle.vhd"
+    lvhd.create_dynamic(root, "4 MiB"):wait()
+    lvhd.create_differencing(middle, root):wait()
+    for _, name in ipairs{ "/a.vhd", "/b.vhd" } do
+      lvhd.create_differencing(dir .. name, middle):wait()
+    end
+    do
+      local disk <close> = lvhd.open(dir .. "/a.vhd", { write = true })
+      disk:write(0, ("x"):rep(4096))
+    end
+    system:fail{ call = "pwritev", errno = "EIO", at = "middle.vhd", nth = 2 }
+    expect.fails("DISP_E_EXCEPTION", nil, engine.merge, engine, dir .. "/a.vhd",
+      { children_in = false, force = true })
+    system:drop()
+    test.utime(root, 1500000000)
+    local of = {}
+    for _, finding in ipairs(lvhd.convert(dir .. "/b.vhd", dir .. "/new.raw",
+      { to = "raw" }):wait().findings) do
+      of[finding.code .. " " .. finding.path] = true
+    end
+    assert.is_true(of["MERGE_PENDING " .. middle])
+    assert.is_true(of["PARENT_TIME " .. middle])
+  end)
+
   it("takes a sibling for no child of the one that is merged", function()
     local child, root = small{}
     local sibling = vhdwrite.new{ parent = root }

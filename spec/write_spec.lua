@@ -889,5 +889,31 @@ describe("the time of a disk that is written", function()
       seen[second] = true
     end
   end)
+
+  it("is what the open disk tells, too", function()
+    local path = dir .. "/told.vhd"
+    lvhd.create_dynamic(path, "64 MiB", { timestamp = 1500000000 }):wait()
+    local disk <close> = lvhd.open(path, { write = true })
+    assert.equal(1500000000, disk:info().mtime)
+    disk:write(0, "written")
+    disk:flush()
+    local now = lvhd.info(path).mtime
+    assert.is_true(now > 1500000000)
+    assert.equal(now, disk:info().mtime)
+    assert.equal(now, disk:chain()[1].mtime)
+  end)
+
+  it("is asked for, which may fail", function()
+    local path = dir .. "/asked.vhd"
+    lvhd.create_dynamic(path, "64 MiB"):wait()
+    local system = test.system()
+    local engine = lvhd.engine{ system = system:pointer() }
+    local disk <close> = engine:open(path, { write = true })
+    system:fail{ call = "fstat", errno = "EIO", times = 1 }
+    local err = expect.refused("DISP_E_EXCEPTION", nil, disk.info, disk)
+    assert.same({ "fstat", path }, { err.syscall, err.path })
+    system:drop()
+    assert.equal(lvhd.info(path).mtime, disk:info().mtime)
+  end)
 end)
 

@@ -140,6 +140,8 @@ int lvhd_disk_chain(lvhd_disk *disk, lvhd_infos **out,
     code = lv_chain_infos(out, lv_disk_chain_of(disk->disk),
                           &disk->engine->env, NULL, false, NULL, NULL, err);
   if (code == 0)
+    code = lv_disk_mtime(disk->disk, &(*out)->items[0]->info.mtime, err);
+  if (code == 0)
     code = tell_skipped(disk, *out, err);
   if (code != 0) {
     lv_infos_free(*out);

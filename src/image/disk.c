@@ -85,6 +85,19 @@ const struct lv_chain *lv_disk_chain_of(const struct lv_disk *disk) {
   return &disk->chain;
 }
 
+int lv_disk_mtime(const struct lv_disk *disk, int64_t *mtime,
+                  struct lvhd_error *err) {
+  const struct lv_file *leaf = &disk->chain.images[0].file;
+  struct stat st;
+  *mtime = leaf->st.st_mtim.tv_sec;
+  if (disk->writer == NULL)
+    return 0;
+  if (disk->env->sys->fstat(disk->env->sys, leaf->fd, &st) != 0)
+    return lv_fail_errno(err, LV_STEP_OTHER, errno, "fstat");
+  *mtime = st.st_mtim.tv_sec;
+  return 0;
+}
+
 uint64_t lv_disk_bytes(const struct lv_disk *disk) {
   return disk->size;
 }

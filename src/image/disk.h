@@ -21,6 +21,9 @@ int lv_disk_part(struct lv_disk **out, struct lv_env *env,
                  struct lvhd_error *err);
 
 const struct lv_chain *lv_disk_chain_of(const struct lv_disk *disk);
+/* Of the leaf, which our own writing changes. */
+int lv_disk_mtime(const struct lv_disk *disk, int64_t *mtime,
+                  struct lvhd_error *err);
 uint64_t lv_disk_bytes(const struct lv_disk *disk);
 int lv_disk_read(struct lv_disk *disk, void *buf, size_t n, uint64_t offset,
                  size_t *got, struct lvhd_error *err);

@@ -20,10 +20,10 @@
 
 #define ROUND_MAX (INT64_C(1) << 30)
 
-/* Parents that were changed after their children were made. */
+/* What is doubtful in the chains read. */
 struct notes {
   struct lv_findings list;
-  char *in[LV_FINDINGS_EACH]; /* the file that tells of each, owned */
+  char *in[2 * LV_FINDINGS_EACH]; /* the file that tells of each, owned */
 };
 
 struct convert {
@@ -199,30 +199,59 @@ static int open_parent(struct convert *v, const struct lv_look *look,
 
 /* Both chains may have the file, and the parent's is read again where the new
  * file is made again. */
-static bool is_noted(const struct notes *notes, const char *path) {
+static bool is_noted(const struct notes *notes, enum lv_reason reason,
+                     const char *path) {
   for (size_t i = 0; i < notes->list.count; i++)
-    if (strcmp(notes->in[i], path) == 0)
+    if (notes->list.items[i].reason == (int)reason &&
+        strcmp(notes->in[i], path) == 0)
       return true;
   return false;
 }
 
-static void note_time(struct notes *notes, const struct lv_image *child,
-                      const struct lv_image *parent) {
+/* Whose finding the new one is, if there is one; child: whose merge, or NULL. */
+static void name_note(struct notes *notes, size_t had, const char *path,
+                      const uint8_t *child) {
   struct lv_findings *list = &notes->list;
-  size_t had = list->count;
-  if (!is_noted(notes, child->path))
-    lv_parent_time(parent, child, list);
   if (list->count == had)
     return;
-  notes->in[had] = strdup(child->path);
+  if (child)
+    memcpy(list->items[had].expected_uuid, child, 16);
+  notes->in[had] = strdup(path);
   list->no_memory |= notes->in[had] == NULL;
   list->items[had].has |= LVHD_AT_PARENT; /* not of the new disk */
   list->items[had].path = notes->in[had];
 }
 
-/* The parents that were changed after their children were made: what is read
- * may make no sense, and the new disk records nothing that would tell. */
-static int note_times(struct convert *v, const struct lv_source *source,
+/* The parent was changed after its child was made. */
+static void note_time(struct notes *notes, const struct lv_image *child,
+                      const struct lv_image *parent) {
+  size_t had = notes->list.count;
+  if (!is_noted(notes, LV_R_PARENT_TIME, child->path))
+    lv_parent_time(parent, child, &notes->list);
+  name_note(notes, had, child->path, NULL);
+}
+
+/* A merge into image i was interrupted, of a child that is not read here: what
+ * is read is a mixture. */
+static void note_merge(struct notes *notes, const struct lv_chain *chain,
+                       size_t i) {
+  const struct lv_image *image = &chain->images[i];
+  size_t had = notes->list.count;
+  if (image->journal != LV_JOURNAL_GOOD ||
+      image->note.verb != LV_JOURNAL_MERGE ||
+      is_noted(notes, LV_R_MERGE_PENDING, image->path))
+    return;
+  for (size_t k = 0; k < i; k++)
+    if (memcmp(image->note.other, chain->images[k].footer.uuid, 16) == 0)
+      return;
+  lv_finding(&notes->list, LVHD_WARNING, LV_R_MERGE_PENDING, LVHD_HAS_CHILD,
+             0, 0, 0);
+  name_note(notes, had, image->path, image->note.other);
+}
+
+/* What is read may make no sense, and the new disk records nothing that would
+ * tell. */
+static int note_doubts(struct convert *v, const struct lv_source *source,
                       struct lvhd_error *err) {
   const struct lv_chain *chain =
     source->disk ? lv_disk_chain_of(source->disk) : NULL;
@@ -232,8 +261,11 @@ static int note_times(struct convert *v, const struct lv_source *source,
   if (notes == NULL)
     notes = v->notes = calloc(1, sizeof *notes);
   for (size_t i = 0; notes && !notes->list.no_memory && i + 1 < chain->count;
-       i++)
+       i++) {
     note_time(notes, &chain->images[i], &chain->images[i + 1]);
+    if (!notes->list.no_memory)
+      note_merge(notes, chain, i + 1);
+  }
   if (notes == NULL || notes->list.no_memory)
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   v->create.noted = &notes->list;
@@ -254,7 +286,7 @@ static int write_file(struct lv_create *c, struct lv_look *look,
   bool child = c->type == LVHD_DIFFERENCING;
   int code = child ? open_parent(v, look, &parent, err) : 0;
   if (code == 0 && child)
-    code = note_times(v, &parent, err);
+    code = note_doubts(v, &parent, err);
   if (code == 0) {
     v->pour.against = child ? &parent : NULL;
     code = lv_pour(&v->pour, c, look, file, job, err);
@@ -303,7 +335,7 @@ static int convert_run(void *args, struct lv_job *job,
   if (code == 0) {
     lv_job_total(job, (uint64_t)v->create.size, 1);
     v->pour.from = &source;
-    code = note_times(v, &source, err);
+    code = note_doubts(v, &source, err);
     if (code == 0)
       code = lv_publish(&v->create, write_file, job, err);
     v->pour.from = NULL;
