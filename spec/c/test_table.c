@@ -278,8 +278,12 @@ static void test_places(void) {
   one(&w, 16 - PITCH + 1, LV_R_BLOCK_ON_METADATA, 8192 + 1024);
   one(&w, 17, LV_R_BLOCK_ON_METADATA, 8192 + 1024);
   one(&w, 18, 0, 0);
-  /* A file that is shorter than a block. */
+  /* A file as long as one block, and one that is shorter. */
+  w.image.data_end = PITCH * 512;
+  one(&w, 0, LV_R_BLOCK_ON_METADATA, 512);
+  one(&w, 1, LV_R_BLOCK_OUTSIDE, 0);
   w.image.data_end = PITCH * 512 - 1;
+  one(&w, 0, LV_R_BLOCK_OUTSIDE, 0);
   one(&w, 4, LV_R_BLOCK_OUTSIDE, 0);
   end(&w);
 }

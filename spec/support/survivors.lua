@@ -106,6 +106,10 @@ because "equivalent: the last time there is, either way" [[
 
 -- ---- image --------------------------------------------------------------
 
+because "only saves time: what is told often enough is not told again" [[
+  image/table.c: found: never: s->list->each[reason] == LV_FINDINGS_EACH
+  image/table.c: tell: never: s->list->each[LV_R_BLOCK_OVERLAP] == LV_FINDINGS_EACH
+]]
 because "equivalent: at the bound both ways give the same" [[
   image/table.c: lv_table_walk: edge: count < PIECE / 4
   image/table.c: keep_last: edge: entry > last->entry
