@@ -276,7 +276,7 @@ deps:
 bench:
 	@sh spec/support/deps.sh test
 	@$(MAKE) --no-print-directory bench-run
-bench-run: $(CORE) $(BENCHES) $(BENCHMODS)
+bench-run: $(CORE) $(BENCHES) $(BENCHMODS) $(B)/spec/filetest.so
 	@$(RUN_PATHS) $(LUA) spec/bench/bench.lua
 	@$(RUN_PATHS) $(LUA) spec/bench/children.lua
 	@$(RUN_PATHS) $(LUA) spec/bench/loops.lua

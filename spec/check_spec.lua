@@ -376,7 +376,7 @@ local CHAINS = {
   end, { profile = "xenserver" } },
   { "error PROFILE_FOLDER | error PROFILE_FOLDER | ", function(p)
     local folder = p:match(".*/") .. "sub"
-    run("mkdir " .. q(folder))
+    support.mkdir(folder)
     local other = folder .. "/new.vhd"
     lvhd.create_differencing(other, p):wait()
     return other
@@ -389,7 +389,7 @@ local CHAINS = {
 
 -- Profiles: findings, disk, what is done, the profile.
 local function child_in_folder(p)
-  run("mkdir " .. q(p:match(".*/") .. "sub"))
+  support.mkdir(p:match(".*/") .. "sub")
   local other = p:match(".*/") .. "sub/new.vhd"
   lvhd.create_differencing(other, p):wait()
   return other

@@ -115,7 +115,7 @@ describe("create", function()
   end)
 
   it("knows Windows paths where there are drives", function()
-    support.run("mkdir " .. q(dir .. "/vms"))
+    support.mkdir(dir .. "/vms")
     fine(("create 'C:\\golden\\a.vhd' 64MiB --drive C=%s"):format(
       q(dir .. "/vms")))
     assert.equal("dynamic", info("vms/golden/a.vhd").type)

@@ -147,7 +147,7 @@ describe("many at once:", function()
   local function threads_want(count, rounds)
     local world = contest.world(folder)
     local new = folder .. "/new"
-    support.run("mkdir " .. q(new))
+    support.mkdir(new)
     local engine, system = life.gated { threads = count }
     local ways = {}
     for round = 1, rounds do

@@ -46,11 +46,11 @@ local function furnish()
   for _, copy in ipairs{ "in/sub/base.vhd", "in/con.vhd", "secret.vhd",
     "out/secret.vhd", "inx/secret.vhd", "in/" .. ("n"):rep(255),
     "x", "in/a b.vhd" } do
-    run(("cd %s && cp -p in/base.vhd %s"):format(q(dir), q(copy)))
+    support.copy(dir .. "/in/base.vhd", dir .. "/" .. copy)
   end
   for n = 259, 261 do -- characters of the whole text
-    run(("cd %s/in && cp -p base.vhd %s/%s/%s"):format(q(dir), long, long,
-      ("e"):rep(n - 242)))
+    support.copy(dir .. "/in/base.vhd", ("%s/in/%s/%s/%s"):format(dir, long,
+      long, ("e"):rep(n - 242)))
   end
   for link, target in pairs{ ["in/link.vhd"] = "../secret.vhd",
     ["in/inlink.vhd"] = "base.vhd", ["in/loop.vhd"] = "loop.vhd",

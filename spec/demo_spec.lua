@@ -32,7 +32,7 @@ describe("make demo #nosan", function()
     assert.same({}, support.names(tmp))
   end)
 
-  it("keeps what KEEP names, and mixes it with nothing", function()
+  it("keeps what KEEP names, and mixes it with nothing #slow", function()
     if lacking() then return end
     local tmp = support.tmpdir()
     local ok, output = demo(tmp, "KEEP=" .. q(tmp .. "/kept here"))

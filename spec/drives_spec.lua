@@ -30,7 +30,7 @@ local function fill()
     "host/\u{DF}.vhd", "host/i.vhd", "host/\u{3A3}.vhd",
     "host/\u{10428}.vhd", "host/\u{1C6}.vhd", "host/a b.vhd",
     "host/com10.vhd" } do
-    run(("cd %s && cp -p host/base.vhd %s"):format(q(dir), q(copy)))
+    support.copy(host .. "/base.vhd", dir .. "/" .. copy)
   end
   for link, target in pairs{ ["in.vhd"] = "base.vhd",
     ["abs.vhd"] = host .. "/base.vhd", ["abs2.vhd"] = "/" .. host .. "/./base.vhd",
@@ -570,9 +570,12 @@ local function check_made(place, info, path, context)
   end
   assert.equal("file", test.stat(info.path).type)
   os.remove(info.path)
-  run(("rm -rf %s/host/Vms/One %s/nas/* && cp -p %s/host/base.vhd %s/nas/g.vhd")
-    :format(q(dir), q(dir), q(dir), q(dir)))
-  run(("rm -rf %s/*"):format(q(deep)))
+  for _, at in ipairs{ dir .. "/host/Vms/One", dir .. "/nas", deep } do
+    assert.is_true(support.remove(at))
+  end
+  support.mkdir(dir .. "/nas")
+  support.mkdir(deep)
+  support.copy(host .. "/base.vhd", dir .. "/nas/g.vhd")
 end
 
 describe("a Windows path of a new file", function()

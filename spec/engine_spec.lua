@@ -121,7 +121,7 @@ describe("lvhd.engine #tsan", function()
     end)
 
     it("given to a call win over the engine's", function()
-      support.run("mkdir " .. support.q(folder .. "/sub"))
+      support.mkdir(folder .. "/sub")
       local engine <close> = lvhd.engine { base = folder, sync = "none" }
       local opts = { base = folder .. "/sub", names = "host" }
       assert.equal(folder .. "/sub/a?.vhd",

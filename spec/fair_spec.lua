@@ -21,7 +21,7 @@ describe("beside long operations #tsan", function()
 
   before_each(function()
     folder = support.tmpdir()
-    support.run("mkdir " .. support.q(folder .. "/long"))
+    support.mkdir(folder .. "/long")
   end)
 
   after_each(life.clean)

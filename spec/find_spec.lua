@@ -313,7 +313,7 @@ describe("many files", function()
   -- So many files in folders of 100: a third disks, a third children, a
   -- third anything.
   local function fill(count)
-    run("mkdir " .. q(dir .. "/golden"))
+    support.mkdir(dir .. "/golden")
     local base = dir .. "/golden/base.vhd"
     lvhd.create_dynamic(base, 4 * MiB):wait()
     lvhd.create_differencing(dir .. "/child.vhd", base):wait()
@@ -325,7 +325,7 @@ describe("many files", function()
     for i = 1, count do
       local folder = ("%s/vms/%03d"):format(dir, i // 100)
       if i % 100 == 0 or i == 1 then
-        run("mkdir -p " .. q(folder))
+        support.mkdir(folder)
       end
       support.write(("%s/%05d"):format(folder, i), samples[i % 3 + 1])
     end
@@ -358,7 +358,7 @@ describe("many files", function()
 
   it("end with a cancel #tsan", function()
     fill(300)
-    run("mkdir " .. q(dir .. "/texts"))
+    support.mkdir(dir .. "/texts")
     for i = 1, 300 do
       support.write(("%s/texts/%d"):format(dir, i), ("x"):rep(600))
     end
@@ -420,7 +420,7 @@ describe("deep folders", function()
       return
     end
     family()
-    run("mkdir " .. q(dir .. "/vms/loop"))
+    support.mkdir(dir .. "/vms/loop")
     if not support.sh(("mount --bind %s %s"):format(q(dir),
       q(dir .. "/vms/loop"))) then
       pending("no mounts here")

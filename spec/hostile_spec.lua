@@ -140,7 +140,7 @@ describe("a verb, on a chain with hostile bytes,", function()
 
   before_each(function()
     dir = support.tmpdir()
-    run("mkdir " .. q(dir .. "/vms"))
+    support.mkdir(dir .. "/vms")
     engine = lvhd.engine { drives = { C = dir .. "/vms" } }
     fixtures.unpack("qemu-fixed.vhd", dir) -- what nobody may touch
   end)

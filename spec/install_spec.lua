@@ -267,7 +267,7 @@ find "$HOME/.luarocks" -type f | grep -v manifest || true
       .. "rockspec/lvhd-dev-1.rockspec")
   end)
 
-  it("packs what is to be given away: make dist", function()
+  it("packs what is to be given away: make dist #slow", function()
     if not support.has("luarocks") then
       pending("luarocks is not installed")
       return

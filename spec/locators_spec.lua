@@ -39,7 +39,7 @@ end
 
 ---A dynamic disk at a host path, its folder made.
 local function parent_at(path)
-  run("mkdir -p " .. q(folder_of(path)))
+  support.mkdir(folder_of(path))
   lvhd.create_dynamic(path, SIZE, { names = "host", long_paths = true })
     :wait()
   return path
@@ -205,7 +205,7 @@ describe("a child gets its locators by the map, its parent lies", function()
     it(row[1], function()
       local name = row[3]:match("[^/]*$")
       local parent = parent_at(dir .. "/" .. row[3])
-      run("mkdir -p " .. q(dir .. "/" .. folder_of(row[2])))
+      support.mkdir(dir .. "/" .. folder_of(row[2]))
       local child = dir .. "/" .. row[2]
       local info = engine:create_differencing(child, parent):wait()
       assert.equal(child, info.path)
@@ -260,7 +260,7 @@ describe("a child gets its locators by the map, its parent lies", function()
   it("below the root of the host, which is a drive", function()
     local e <close> = lvhd.engine{ drives = { Z = "/" } }
     local parent = parent_at(dir .. "/c/base.vhd")
-    run("mkdir -p " .. q(dir .. "/d"))
+    support.mkdir(dir .. "/d")
     judge(e:create_differencing(dir .. "/d/a.vhd", parent):wait(),
       { W2ru = [[.\..\c\base.vhd]], MacX = "file://./../c/base.vhd",
         W2ku = "Z:" .. parent:gsub("/", "\\") }, "base.vhd")
@@ -618,7 +618,7 @@ local function furnish()
     "c/Vms/Base.vhd", "c/con.vhd", "c/twin.vhd", "c/TWIN.vhd",
     "c/two/a.vhd", "c/Two/b.vhd", "d/gold/base.vhd", "share/win/base.vhd",
     "c/Grün.vhd", "c/日 本.vhd", "c/inner/deep.vhd" } do
-    run(("cd %s && cp -p c/base.vhd %s"):format(q(dir), q(copy)))
+    support.copy(dir .. "/c/base.vhd", dir .. "/" .. copy)
   end
   vhdwrite.new{ size = SIZE }:save(dir .. "/c/other.vhd")
   for link, target in pairs{ ["c/link.vhd"] = "../secret.vhd",
@@ -746,7 +746,7 @@ describe("a chain that only its W2ku can lead,", function()
   end)
 
   it("over several hops, and back again", function()
-    run(("cp -p %s/c/base.vhd %s/share/win/root.vhd"):format(q(dir), q(dir)))
+    support.copy(dir .. "/c/base.vhd", dir .. "/share/win/root.vhd")
     local mid = vhdwrite.new{ parent = base, name = false, locators = {
       { code = "W2ku", text = [[\\NAS\golden\win\ROOT.vhd]] } } }
     mid:put(9, vhdwrite.pattern(2, 9)):save(dir .. "/d/gold/mid.vhd")
@@ -766,7 +766,7 @@ describe("a chain that only its W2ku can lead,", function()
     local places = { "c/Vms/ru.vhd", "d/ku.vhd", "c/Vms/mac.vhd",
       "c/Vms/name.vhd" }
     for _, place in ipairs(places) do
-      run(("cp -p %s/c/base.vhd %s/%s"):format(q(dir), q(dir), place))
+      support.copy(dir .. "/c/base.vhd", dir .. "/" .. place)
     end
     local path = leaf_in("c/Vms", { name = "NAME.vhd", locators = {
       { code = "MacX", text = "file://./mac.vhd" },
@@ -941,7 +941,7 @@ end
 
 ---A chain of three by name, made in this folder of the host.
 local function chain_in(folder)
-  run("mkdir -p " .. q(dir .. "/" .. folder))
+  support.mkdir(dir .. "/" .. folder)
   local root = vhdwrite.new{ size = SIZE, block_size = 1 << 19 }
   root:put(3, vhdwrite.pattern(1, 3)):save(dir .. "/" .. folder
     .. "/root.vhd")
@@ -1014,7 +1014,7 @@ describe("merge hangs children on a target on another drive", function()
     chain_in("c/chain")
     run(("mv %s/c/chain/root.vhd %s/d/gold/root.vhd"):format(q(dir), q(dir)))
     engine:relink([[C:\chain\mid.vhd]], [[D:\gold\root.vhd]]):wait()
-    run("mkdir " .. q(dir .. "/d/kids"))
+    support.mkdir(dir .. "/d/kids")
     engine:create_differencing([[D:\kids\kid.vhd]], [[C:\chain\mid.vhd]])
       :wait()
     engine:create_differencing(dir .. "/out/kid.vhd", [[C:\chain\mid.vhd]])

@@ -382,7 +382,7 @@ describe("tasks that meet on one chain", function()
     local want = ("L"):rep(MiB) .. ("C"):rep(MiB) .. "root"
     for round = 1, 8 do
       local folder = dir .. "/" .. round
-      run("mkdir " .. q(folder))
+      support.mkdir(folder)
       local r, c, l, n = folder .. "/r.vhd", folder .. "/c.vhd",
         folder .. "/l.vhd", folder .. "/n.vhd"
       local o = { sync = "none" }

@@ -186,7 +186,7 @@ end
 
 describe("a merge", function()
   it("makes the target read as the child, whatever the chain", function()
-    rounds(1, 25)
+    rounds(1, 10)
   end)
 
   it("does so for many chains #slow", function()

@@ -96,7 +96,7 @@ describe("links", function()
     end)
 
   it("to the child's folder are followed", function()
-    run("mkdir -p " .. q(dir .. "/real/deep"))
+    support.mkdir(dir .. "/real/deep")
     run("ln -s real/deep " .. q(dir .. "/short"))
     local bytes = golden(dir .. "/real/deep/base.vhd")
     local info = lvhd.create_differencing(dir .. "/short/child.vhd",
@@ -109,7 +109,7 @@ describe("links", function()
 
   it("to the child's folder do not count as a level", function()
     -- as text the way would be ../base.vhd
-    run("mkdir -p " .. q(dir .. "/a/b"))
+    support.mkdir(dir .. "/a/b")
     run("ln -s a/b " .. q(dir .. "/short"))
     golden(dir .. "/base.vhd")
     lvhd.create_differencing(dir .. "/short/child.vhd",
@@ -118,7 +118,7 @@ describe("links", function()
   end)
 
   it("in the way to a folder that is made do not count either", function()
-    run("mkdir -p " .. q(dir .. "/a/b"))
+    support.mkdir(dir .. "/a/b")
     run("ln -s a/b " .. q(dir .. "/short"))
     golden(dir .. "/base.vhd")
     lvhd.create_differencing(dir .. "/short/new/er/child.vhd",
@@ -128,7 +128,7 @@ describe("links", function()
   end)
 
   it("on both sides meet", function()
-    run("mkdir " .. q(dir .. "/real"))
+    support.mkdir(dir .. "/real")
     run("ln -s real " .. q(dir .. "/one"))
     run("ln -s real " .. q(dir .. "/two"))
     local bytes = golden(dir .. "/one/base.vhd")
@@ -168,7 +168,7 @@ describe("a parent elsewhere", function()
 
   it("named relative to the image's folder", function()
     -- ".." is the kernel's: the folder it leaves must be there
-    run("mkdir " .. q(dir .. "/vms"))
+    support.mkdir(dir .. "/vms")
     golden(dir .. "/golden/base.vhd")
     lvhd.create_differencing(dir .. "/vms/child.vhd",
       "../golden/./base.vhd"):wait()

@@ -423,7 +423,7 @@ describe("a parent is found", function()
   }
   for _, way in ipairs(ways) do
     it(way[1], function()
-      support.run("mkdir " .. support.q(dir .. "/sub"))
+      support.mkdir(dir .. "/sub")
       local leaf = child(way[2], way[3])
       judge(leaf)
       local infos = lvhd.chain(leaf.path)
@@ -483,7 +483,7 @@ describe("a parent is found", function()
   end)
 
   it("beside each child, not beside the leaf", function()
-    support.run("mkdir " .. support.q(dir .. "/sub"))
+    support.mkdir(dir .. "/sub")
     saved("root.vhd", { size = 64 * KiB }, 5, { 0, 1 }) -- another disk
     root = saved("sub/root.vhd", { size = 64 * KiB }, 1, { 0, 5 })
     local middle = saved("sub/middle.vhd", { parent = root, name = false },

@@ -9,7 +9,6 @@ local expect = require "spec.support.expect"
 local support = require "spec.support"
 local test = require "lvhdtest"
 
-local q, run = support.q, support.run
 local MiB <const> = 1 << 20
 
 local dir, parent, a, b
@@ -29,7 +28,7 @@ end
 -- One parent with two children in one folder.
 before_each(function()
   dir = support.tmpdir()
-  run("mkdir " .. q(dir .. "/vms"))
+  support.mkdir(dir .. "/vms")
   parent, a, b = dir .. "/vms/parent.vhd", dir .. "/vms/a.vhd",
     dir .. "/vms/b.vhd"
   lvhd.create_dynamic(parent, 4 * MiB):wait()
@@ -214,7 +213,7 @@ describe("children in another folder", function()
   local far
   before_each(function()
     os.remove(b)
-    run("mkdir -p " .. q(dir .. "/far/below/it"))
+    support.mkdir(dir .. "/far/below/it")
     far = dir .. "/far/below/it/b.vhd"
     lvhd.create_differencing(far, parent):wait()
   end)
@@ -292,7 +291,7 @@ describe("the search", function()
     test.mkfifo(dir .. "/vms/fifo")
     test.symlink(b, dir .. "/vms/link")
     test.symlink("nowhere", dir .. "/vms/dangling")
-    run("mkdir " .. q(dir .. "/vms/folder.vhd"))
+    support.mkdir(dir .. "/vms/folder.vhd")
     support.write(dir .. "/vms/empty.vhd", "")
     support.write(dir .. "/vms/rubbish.vhd", ("conectix"):rep(1000))
     refused_for({ b }, lvhd.merge, a)

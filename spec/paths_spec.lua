@@ -382,7 +382,7 @@ describe("a way to the parent", function()
       path = path .. "/" .. (unit or "d"):rep(math.min(n, 80))
       n = n - 80
     end
-    support.run("mkdir -p " .. support.q(path))
+    support.mkdir(path)
     return path
   end
 

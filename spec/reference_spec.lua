@@ -345,7 +345,7 @@ describe("a disk of ours, byte for byte,", function()
       need("vhdimount")
       local path, raw = make(kind)
       local mount = dir .. "/mount"
-      run("mkdir " .. q(mount))
+      support.mkdir(mount)
       if not support.is_root()
         or not support.sh(("vhdimount %s %s"):format(q(path), q(mount))) then
         pending("no mounting here")

@@ -116,8 +116,14 @@ local function keeper()
   support.run(("mkdir -p %s/.kept && cp -a %s/*.vhd %s/.kept/"):format(dir,
     dir, dir))
   return function()
-    support.run(("rm -f %s/*.vhd %s/.*.lvhd-journal && cp -a %s/.kept/* %s/")
-      :format(dir, dir, dir, dir))
+    for _, name in ipairs(support.names(dir)) do
+      if name:find("%.vhd$") or name:find("%.lvhd%-journal$") then
+        os.remove(dir .. "/" .. name)
+      end
+    end
+    for _, name in ipairs(support.names(dir .. "/.kept")) do
+      support.copy(dir .. "/.kept/" .. name, dir .. "/" .. name)
+    end
   end
 end
 

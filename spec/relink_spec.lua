@@ -186,7 +186,7 @@ describe("relink", function()
   it("goes there and back for ever, and the file grows by nothing",
     function()
       local root, child = pair{ gap = 0, align = 4096 }
-      run("mkdir " .. q(dir .. "/sub"))
+      support.mkdir(dir .. "/sub")
       for i = 1, 12 do
         move(root, dir .. (i % 2 == 0 and "/root.vhd" or "/sub/root.vhd"))
         relink(child, root)
@@ -213,14 +213,14 @@ describe("relink", function()
     for _ = 1, 5 do
       folder = folder .. "/" .. ("日"):rep(80)
     end
-    run("mkdir -p " .. q(folder))
+    support.mkdir(folder)
     move(root, folder .. "/root.vhd")
     local info = relink(child, root)
     local f = info.findings[#info.findings]
     assert.equal("LOCATOR_LEFT_OUT", f.code)
     assert.equal(9 + 5 * 241 + 8, f.actual)
     assert.is_nil(record(child.path).MacX)
-    run("mkdir -p " .. q(folder .. "/" .. ("d"):rep(120)))
+    support.mkdir(folder .. "/" .. ("d"):rep(120))
     move(root, folder .. "/" .. ("d"):rep(120) .. "/root.vhd")
     expect.unchanged(dir, function()
       local err = expect.fails("E_BUFFER_OVERFLOW", "LOCATOR_TOO_LONG",
@@ -253,7 +253,7 @@ describe("relink of others' disks", function()
     it("works: " .. entry.file, function()
       local paths = fixtures.unpack_chain(entry, dir)
       local before = support.read(paths[1])
-      run("mkdir " .. q(dir .. "/sub"))
+      support.mkdir(dir .. "/sub")
       for i = 2, #paths do
         run(("mv %s %s/sub"):format(q(paths[i]), q(dir)))
       end
@@ -443,7 +443,7 @@ describe("in a file without free places, relink", function()
     assert.equal(root.path, two:chain(child.path)[2].path)
     -- a name that does not fit there has no other place
     local far = dir .. "/d/" .. ("n"):rep(200) .. "/" .. ("m"):rep(50)
-    run("mkdir -p " .. q(far))
+    support.mkdir(far)
     move(root, far .. "/other.vhd")
     expect.unchanged(dir, function()
       local err = expect.fails("E_BUFFER_OVERFLOW", "LOCATOR_TOO_LONG",
@@ -458,7 +458,7 @@ describe("in a file without free places, relink", function()
     local root, child = tight_pair{
       { code = "W2ru", text = [[.\root.vhd]] } }
     local folder = dir .. "/" .. ("d"):rep(200) .. "/" .. ("e"):rep(100)
-    run("mkdir -p " .. q(folder))
+    support.mkdir(folder)
     move(root, folder .. "/root.vhd")
     expect.unchanged(dir, function()
       local err = expect.fails("E_BUFFER_OVERFLOW", "LOCATOR_TOO_LONG",

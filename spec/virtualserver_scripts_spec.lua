@@ -74,19 +74,19 @@ end)
 describe("virtualserver-dynamic.lua", function()
   it("creates a disk and shows how far it is", function()
     need("qemu-img", "7zz")
-    local ok, output = script("dynamic", [[C:\new folder\web01.vhd]], "640")
+    local ok, output = script("dynamic", [[C:\new folder\web01.vhd]], "64")
     assert.is_true(ok, output)
     assert.matches("Creating .*C:\\new folder\\web01.vhd\n", output)
     assert.matches("  100 %% completed\nC:\\new folder\\web01.vhd\n", output)
-    assert.matches("size in guest:   640 MB", output, 1, true)
+    assert.matches("size in guest:   64 MB", output, 1, true)
     local last = -1
     for percent in output:gmatch("(%d+) %% completed") do
       assert.is_true(tonumber(percent) >= last, output)
       last = tonumber(percent)
     end
     local path = dir .. "/new folder/web01.vhd"
-    assert.matches(('"virtual%%-size": %d,'):format(640 * MiB), qemu_says(path))
-    assert.equal(run("head -c 640M /dev/zero | sha256sum"):match("^%x+"),
+    assert.matches(('"virtual%%-size": %d,'):format(64 * MiB), qemu_says(path))
+    assert.equal(run("head -c 64M /dev/zero | sha256sum"):match("^%x+"),
       seven_zip(path))
   end)
 
@@ -111,7 +111,7 @@ describe("virtualserver-children.lua", function()
   it("gives each user a disk that reads as the parent", function()
     need("qemu-img", "7zz")
     local base = dir .. "/Classroom/windows.vhd"
-    run("mkdir -p " .. q(dir .. "/Classroom"))
+    support.mkdir(dir .. "/Classroom")
     local raw = dir .. "/golden.img"
     run(("head -c 9M /dev/urandom >%s && truncate -s 32M %s"):format(q(raw),
       q(raw)))
@@ -139,7 +139,7 @@ describe("virtualserver-children.lua", function()
   end)
 
   it("says that the parent is missing", function()
-    run("mkdir " .. q(dir .. "/Classroom"))
+    support.mkdir(dir .. "/Classroom")
     local ok, output = script("children", "anna")
     assert.is_true(ok, output)
     assert.matches("anna: [^\n]*E_PATH_NOT_FOUND", output)

@@ -37,7 +37,7 @@ local ext4 = image("mke2fs -q -t ext4 -b 4096", "64M")
 ---The volume is the upper layer, and the lower one.
 local function overlay(dir, size)
   local under = dir .. "/under"
-  support.run("mkdir " .. q(under))
+  support.mkdir(under)
   local words = { VOLUME = q(dir .. "/volume"), UNDER = q(under) }
   return (ext4(dir, size):gsub("%S+$", words.UNDER))
     .. ((" && mkdir -p UNDER/lower UNDER/upper UNDER/work"
@@ -114,7 +114,7 @@ local function inside(dir, mount, size)
   if not support.is_root() then
     pending("mounting needs root")
   end
-  support.run("mkdir " .. q(dir .. "/volume"))
+  support.mkdir(dir .. "/volume")
   -- (with processes of its own: that of FUSE would keep its mount for ever)
   local command = "unshare -m -p --fork --kill-child --mount-proc"
     .. " --propagation private sh -c "
@@ -168,7 +168,7 @@ describe("an overlay", function()
   -- open; a descriptor for reading keeps the file below.
   it("has its lower layer's disks changed as others are #root", function()
     local below = dir .. "/disks"
-    support.run("mkdir " .. q(below))
+    support.mkdir(below)
     support.run("lua5.4 spec/support/lower.lua make " .. q(below))
     local made = support.run(("cd %s && sha256sum *"):format(q(below)))
     local command = inside(dir, function(at, size)

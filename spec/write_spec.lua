@@ -197,8 +197,8 @@ end
 
 describe("random writes", function()
   before_each(function()
-    support.run("mkdir " .. q(dir .. "/none"))
-    support.run("mkdir " .. q(dir .. "/disks"))
+    support.mkdir(dir .. "/none")
+    support.mkdir(dir .. "/disks")
   end)
 
   local function chain(seed, opts)
@@ -287,7 +287,7 @@ describe("writes into our own disks", function()
   end
 
   before_each(function()
-    support.run("mkdir " .. q(dir .. "/none"))
+    support.mkdir(dir .. "/none")
   end)
 
   it("of every type and block size are read by all", function()

@@ -1349,47 +1349,6 @@ static int l_sum(lua_State *L) {
   return 1;
 }
 
-/* Adds a line for all in and below a folder, in the order of the names. */
-static void add_tree(luaL_Buffer *b, int at, const char *path) {
-  struct dirent **list = NULL;
-  int dir = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  int n = dir < 0 ? -1 : scandirat(dir, ".", &list, NULL, alphasort);
-  for (int i = 0; i < n; i++) {
-    const char *name = list[i]->d_name;
-    char line[512];
-    struct stat st;
-    if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
-        fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-      bool folder = S_ISDIR(st.st_mode);
-      snprintf(line, sizeof line, folder ? "%s %o/\n"
-                                         : "%s %o %lld %lld %lld %lld\n",
-               name, st.st_mode & 07777, (long long)st.st_size,
-               (long long)st.st_ino, (long long)nanoseconds(st.st_mtim),
-               (long long)nanoseconds(st.st_ctim));
-      luaL_addstring(b, line);
-      if (folder) {
-        add_tree(b, dir, name);
-        luaL_addstring(b, "..\n");
-      }
-    }
-    free(list[i]);
-  }
-  free(list);
-  if (dir >= 0)
-    close(dir);
-}
-
-/* tree(folder) -> text: names, modes, sizes, inodes, times of change of all
- * that is in and below it; of folders no times. */
-static int l_tree(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
-  luaL_Buffer b;
-  luaL_buffinit(L, &b);
-  add_tree(&b, AT_FDCWD, path);
-  luaL_pushresult(&b);
-  return 1;
-}
-
 /* tmpfs(folder) -> true: mounts one of 64 MiB there.  tmpfs(folder, bytes): so
  * many are free in it from now on. */
 static int l_tmpfs(lua_State *L) {
@@ -1410,7 +1369,7 @@ static const luaL_Reg functions[] = {
     {"chdir", l_chdir},     {"cwd", l_cwd},         {"utime", l_utime},
     {"mksocket", l_mksocket},
     {"lock", l_lock},       {"close", l_close},     {"sum", l_sum},
-    {"tree", l_tree},       {"tmpfs", l_tmpfs},     {"chmod", l_chmod},
+    {"tmpfs", l_tmpfs},     {"chmod", l_chmod},
     {NULL, NULL}};
 
 static const struct {

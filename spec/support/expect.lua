@@ -5,8 +5,8 @@
 -- on texts.
 
 local assert = require "luassert"
+local filetest = require "filetest"
 local lvhd = require "lvhd"
-local support = require "spec.support"
 
 local expect = {}
 
@@ -95,9 +95,7 @@ end
 
 ---Everything in and under a folder: kinds, modes, sizes, times of files.
 function expect.tree(folder)
-  local q = support.q(folder)
-  return support.run("find " .. q .. " -type d -printf '%y %m %P\\n' -o"
-    .. " -printf '%y %m %s %T@ %C@ %i %P %l\\n' | LC_ALL=C sort")
+  return filetest.tree(folder)
 end
 
 ---Whatever fn does, the folder is as it was; returns what fn returns.

@@ -4,6 +4,7 @@
 -- and the counts that tell whether something was left behind.  Knows the
 -- host, not lvhd.
 
+local filetest = require "filetest"
 
 local support = {}
 
@@ -39,9 +40,7 @@ local folders = {}
 ---@return string path real path, without links
 function support.tmpdir(root)
   root = root or os.getenv("LVHD_TMPDIR") or os.getenv("TMPDIR") or "/tmp"
-  local path = support.run(
-    "readlink -f \"$(mktemp -d -p " .. support.q(root) .. " lvhd-spec.XXXXXX)\"")
-    :gsub("\n", "")
+  local path = filetest.scratch(root)
   folders[#folders + 1] = path
   return path
 end
@@ -49,10 +48,25 @@ end
 ---Removes every scratch folder made since the last call.
 function support.clean()
   for i = #folders, 1, -1 do
-    support.sh("chmod -R u+rwx " .. support.q(folders[i])
-      .. " ; rm -rf " .. support.q(folders[i]))
+    filetest.remove(folders[i])
     folders[i] = nil
   end
+end
+
+---Removes a file, or a folder with all that is in it.
+---@return boolean gone
+function support.remove(path)
+  return filetest.remove(path)
+end
+
+---Makes a folder, and those above it that are missing.
+function support.mkdir(path)
+  filetest.folders(path)
+end
+
+---Copies a file with its mode and times.
+function support.copy(from, to)
+  filetest.copy(from, to)
 end
 
 function support.write(path, bytes)
@@ -71,10 +85,7 @@ end
 ---Names in a folder, hidden ones too, sorted, without "." and "..".
 ---@return string[]
 function support.names(folder)
-  local list = {}
-  for name in support.run("ls -A " .. support.q(folder)):gmatch("[^\n]+") do
-    list[#list + 1] = name
-  end
+  local list = filetest.names(folder)
   table.sort(list)
   return list
 end
@@ -101,7 +112,7 @@ function support.pid()
 end
 
 function support.is_root()
-  return support.run("id -u") == "0\n"
+  return filetest.uid() == 0
 end
 
 ---Whether files in the folder can be locked: an old kernel knows no locks of

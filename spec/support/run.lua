@@ -89,33 +89,25 @@ local function in_turn(before, names, many)
   return out
 end
 
--- The whole folder goes in two lanes at once, of about as much text each: the
--- specs wait for disks and other programs as much as they compute.  Files that
--- are named have a process each: they are the long ones, and some fork a lot.
----@return string[][] lanes of commands, one after another
-local function lanes()
+-- The whole folder goes in two lanes beside the unit tests, and in three after
+-- them: the specs wait for disks and other programs as much as they compute.
+-- What has most text begins, so that all end at about the same time.  Files
+-- that are named have a process each, one after another: they are the long
+-- ones, and some fork a lot.
+---@return string[] commands
+---@return integer lanes
+local function plan()
   if command[#command] ~= "'spec'" then
     local before, names = split()
-    return { #names > 0 and in_turn(before, names, 1) or { before } }
+    return #names > 0 and in_turn(before, names, 1) or { before }, 1
   end
   local list = io.popen("wc -c spec/*_spec.lua | sort -k1,1nr -k2")
-  local lists, sizes = { {}, {} }, { 0, 0 }
+  local names = {}
   for line in list:lines() do
-    local size, name = line:match("^%s*(%d+) (spec/.*_spec%.lua)$")
-    if name then
-      local least = sizes[1] <= sizes[2] and 1 or 2
-      sizes[least] = sizes[least] + math.tointeger(size)
-      table.insert(lists[least], name)
-    end
+    names[#names + 1] = line:match("^%s*%d+ (spec/.*_spec%.lua)$")
   end
   list:close()
-  local before = table.concat(command, " ", 1, #command - 1)
-  local out = {}
-  for i, names in ipairs(lists) do
-    table.sort(names)
-    out[i] = in_turn(before, names, FILES)
-  end
-  return out
+  return in_turn(table.concat(command, " ", 1, #command - 1), names, FILES), 2
 end
 
 local function line_of(path)
@@ -144,23 +136,33 @@ local function count(base)
   return p + f + s
 end
 
--- Starts the commands of a lane, one after another.
-local function start(lane)
-  local base, script = os.tmpname(), {}
-  for i, line in ipairs(lane) do
-    script[i] = ("LVHD_COUNTS=%s.%d %s 2>&1; echo $? >%s.%d.status"):format(
-      base, i, line, base, i)
+-- Starts a lane, which runs what no other lane has begun: who makes the folder
+-- of a command has it.
+local function start_lane(base, commands)
+  local script = {}
+  for i, line in ipairs(commands) do
+    script[i] = ("mkdir %s.%d.begun 2>/dev/null && { LVHD_COUNTS=%s.%d %s 2>&1"
+      .. "; echo $? >%s.%d.status; }"):format(base, i, base, i, line, base, i)
   end
-  return { base = base, n = #lane,
-    pipe = assert(io.popen(table.concat(script, "\n"))) }
+  return assert(io.popen(table.concat(script, "\n")))
 end
 
 local function start_specs()
-  local running = {}
-  for i, lane in ipairs(#command > 0 and lanes() or {}) do
-    running[i] = start(lane)
+  local running = { base = os.tmpname(), commands = {}, lanes = 0 }
+  if #command > 0 then
+    running.commands, running.lanes = plan()
+  end
+  for i = 1, running.lanes do
+    running[i] = start_lane(running.base, running.commands)
   end
   return running
+end
+
+-- When the unit tests are done: a lane more in their place.
+local function start_more(running)
+  if running.lanes > 1 then
+    table.insert(running, start_lane(running.base, running.commands))
+  end
 end
 
 -- The lines of failures, as report.lua writes them, to an empty one.
@@ -175,18 +177,20 @@ end
 
 local function finish_specs(running)
   local ran = 0
-  for _, lane in ipairs(running) do
+  for _, pipe in ipairs(running) do
     local keep = keep_failures()
-    for line in lane.pipe:lines("L") do
+    for line in pipe:lines("L") do
       io.stdout:write(line)
       io.stdout:flush()
       keep(line)
     end
-    lane.pipe:close()
-    os.remove(lane.base)
-    for i = 1, lane.n do
-      ran = ran + count(lane.base .. "." .. i)
-    end
+    pipe:close()
+  end
+  os.remove(running.base)
+  for i = 1, #running.commands do
+    local base = running.base .. "." .. i
+    ran = ran + count(base)
+    os.remove(base .. ".begun")
   end
   if #command > 0 and ran == 0 then
     complain("busted ran no test")
@@ -199,6 +203,7 @@ for _, program in ipairs(programs) do
   unit(program)
   io.stdout:flush()
 end
+start_more(running)
 finish_specs(running)
 if passed + failed == 0 then complain("nothing ran") end
 

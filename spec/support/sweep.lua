@@ -18,6 +18,7 @@
 -- the volume "tmpfs", quota "btrfs".
 
 local bench = require "spec.support.bench"
+local filetest = require "filetest"
 local lvhd = require "lvhd"
 local powerloss = require "spec.support.powerloss"
 local support = require "spec.support"
@@ -643,7 +644,7 @@ local function judge_items(s, err)
 end
 
 local function as_before(s, what)
-  local now = test.tree(s.found)
+  local now = filetest.tree(s.found)
   if now ~= s.tree then
     error(("%s\n%sinstead of\n%s"):format(what, now, s.tree), 0)
   end
@@ -690,7 +691,7 @@ local function prepare_apart(s, volume)
     support.write(s.found .. "/others", "x") -- an empty tmpfs has no limit
   end
   scenario.make(s.found)
-  s.tree = test.tree(s.found)
+  s.tree = filetest.tree(s.found)
   s.skip = { free = true, mtime = scenario.new and true or nil }
   local opts = scenario.engine and scenario.engine(s.found) or {}
   opts.threads, opts.system = 1, s.system:pointer()
