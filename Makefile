@@ -152,14 +152,12 @@ $(CTESTS): $(B)/spec/%: $(B)/obj/spec/c/%.o $(FUZZLIB) $(ENGINE) $(COUNTED)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(WRAP)
 # test_hostile and test_drives count what is allocated.
-ALLOCATE = malloc calloc realloc free strdup strndup
-$(B)/spec/test_hostile: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
-  %,--wrap=%,$(ALLOCATE) aligned_alloc))
-$(B)/spec/test_drives: WRAP = -Wl,$(subst $(space),$(comma),$(patsubst \
-  %,--wrap=%,$(ALLOCATE)))
+ALLOCATE = malloc calloc realloc aligned_alloc free strdup strndup
+$(patsubst %,$(B)/spec/test_%,hostile drives): WRAP = \
+  -Wl,$(subst $(space),$(comma),$(patsubst %,--wrap=%,$(ALLOCATE)))
 # Memory that runs out, threads too (spec/c/poor.h).
 POOR = -Wl,$(subst $(space),$(comma),$(patsubst %,--wrap=%,$(ALLOCATE) \
-  aligned_alloc pthread_create))
+  pthread_create))
 $(patsubst %,$(B)/spec/test_%,alloc memory root places look newfile publish \
   inplace io_paths io_roots io_drives): WRAP = $(POOR)
 # These make up the kernel's release.

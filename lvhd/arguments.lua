@@ -67,31 +67,31 @@ function M.paths(value, position, fname)
   return list
 end
 
--- One image of a list: a path, or { image =, uuid = }.
+local function refuse_child(what, i, position, fname)
+  errors.argument(position, fname,
+    ("list of paths or { image =, uuid = } expected, got %s at [%d]")
+      :format(what, i))
+end
+
+-- One image of a list that is no path: { image =, uuid = }.
 local function child(value, i, position, fname)
-  local function refuse(what)
-    errors.argument(position, fname,
-      ("list of paths or { image =, uuid = } expected, got %s at [%d]")
-        :format(what, i))
-  end
-  if type(value) == "string" then
-    return value, false
-  elseif type(value) ~= "table" then
-    refuse(type(value))
+  if type(value) ~= "table" then
+    refuse_child(type(value), i, position, fname)
   elseif type(value.image) ~= "string" then
-    refuse("a table without image")
+    refuse_child("a table without image", i, position, fname)
   end
   for key, field in pairs(value) do
     if key ~= "image" and key ~= "uuid" or type(field) ~= "string" then
-      refuse(("%s %s"):format(type(field), tostring(key)))
+      refuse_child(("%s %s"):format(type(field), tostring(key)), i, position,
+        fname)
     end
   end
-  return value.image, value.uuid or false
+  return value.image, value.uuid
 end
 
----The images of create_children, as two lists: paths, and identifiers or false.
----nil is left to the core.
----@return string[]|nil paths, (string|false)[]|nil uuids
+---The images of create_children, as two tables: paths, and the identifiers of
+---those that have one. nil is left to the core.
+---@return string[]|nil paths, table<integer, string>|nil uuids
 function M.children(value, position, fname)
   if value == nil then
     return nil
@@ -100,7 +100,11 @@ function M.children(value, position, fname)
   end
   local paths, uuids = {}, {}
   for i = 1, length(value, position, fname) do -- a hole is nil
-    paths[i], uuids[i] = child(value[i], i, position, fname)
+    local image = value[i] -- thousands, while a loop of events waits
+    if type(image) ~= "string" then
+      image, uuids[i] = child(image, i, position, fname)
+    end
+    paths[i] = image
   end
   return paths, uuids
 end

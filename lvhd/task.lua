@@ -13,7 +13,7 @@ errors.own()
 local STEP = 250
 -- So many infos are made at once where a loop of events waits for its turn:
 -- less than half a millisecond.
-local PIECE = 100
+local PIECE = 50
 
 ---Work under way. A handle belongs to the Lua state that made it. A task
 ---whose handle is collected goes on.
@@ -113,7 +113,8 @@ local function made_in_pieces(self)
   return list
 end
 
----Waits for the end.
+---Waits for the end. While four tasks of the engine or more are live it may return a
+---millisecond after it: who waits is woken once for several ends.
 ---Raises: the task's error (E_ABORT when it was cancelled); E_HANDLE after a
 ---fork; the plain string "interrupted!" on Ctrl-C.
 ---@param seconds? number at most so long; 0 asks; absent: for ever

@@ -283,6 +283,7 @@ LVHD_API void lvhd_engine_counts(lvhd_engine *engine,
  * lvhd_engine_ended_count: how many there are to be had now.
  * lvhd_engine_ended_step: waits at most `ms` milliseconds until there is one,
  * or no task is live; a signal ends the wait early.  True: one of the two.
+ * As lvhd_task_step it may be told of several ends at once.
  * lvhd_engine_fd: a descriptor that is readable exactly while there is one, and
  * lives as long as the engine's memory; -1: *err filled (VM_E_OUT_OF_RESOURCE).
  * After a fork: none, no wait, E_HANDLE. */
@@ -798,7 +799,10 @@ enum lvhd_status {
 };
 
 /* Waits at most `ms` milliseconds for the end.  Returns true when the task
- * has ended; *interrupted (may be NULL) tells that a signal ended the wait. */
+ * has ended; *interrupted (may be NULL) tells that a signal ended the wait.
+ * While four tasks or more of the engine are live a wait of more than a
+ * millisecond may return a millisecond after the end: it is woken once for
+ * several ends. */
 LVHD_API bool lvhd_task_step(lvhd_task *task, unsigned ms, bool *interrupted);
 
 LVHD_API enum lvhd_status lvhd_task_status(const lvhd_task *task);

@@ -16,10 +16,12 @@
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t many, size_t n);
 void *__real_realloc(void *p, size_t n);
+void *__real_aligned_alloc(size_t to, size_t n);
 void __real_free(void *p);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t many, size_t n);
 void *__wrap_realloc(void *p, size_t n);
+void *__wrap_aligned_alloc(size_t to, size_t n);
 void __wrap_free(void *p);
 char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t n);
@@ -53,6 +55,10 @@ void *__wrap_realloc(void *p, size_t n) {
   void *got = is_poor() ? NULL : __real_realloc(p, n);
   held += p == NULL && got != NULL;
   return got;
+}
+
+void *__wrap_aligned_alloc(size_t to, size_t n) {
+  return is_poor() ? NULL : count(__real_aligned_alloc(to, n));
 }
 
 void __wrap_free(void *p) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "image/moving.h"
 #include "io/edit.h"
 
@@ -109,7 +110,7 @@ static int check_new_end(const struct lv_image *image,
     return lv_fail_errno(err, LV_STEP_INPLACE, errno, "fstat");
   if ((uint64_t)st.st_size <= from + LV_FOOTER_SIZE)
     return 0;
-  buf = malloc(LV_PIECE);
+  buf = lv_buffer(LV_PIECE);
   code = buf ? lv_file_last(&image->file, env, from,
                             (uint64_t)st.st_size - LV_FOOTER_SIZE, buf, NULL,
                             NULL, &last, err)

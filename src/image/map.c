@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "format/bitmap.h"
 
@@ -415,7 +416,7 @@ static int skip_layer(struct lv_map *map, struct layer *layer, uint64_t from,
 
 int lv_map_skip(struct lv_map *map, uint64_t from, uint64_t *end,
                 uint64_t *first, struct lvhd_error *err) {
-  uint8_t *buf = malloc(SKIP_PIECE * 4);
+  uint8_t *buf = lv_buffer(SKIP_PIECE * 4);
   uint64_t reach = UINT64_MAX / 2;
   int code = buf ? 0 : no_memory(err);
   for (size_t i = 0; i < map->count; i++) {

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "io/edit.h"
 
@@ -161,7 +162,7 @@ static int map_piece(const struct lv_image *image, const struct lv_env *env,
 int lv_table_map(const struct lv_image *image, const struct lv_env *env,
                  lv_entry_map map, const void *arg, struct lvhd_error *err) {
   uint64_t count = image->header.entries, first = 0;
-  uint8_t *piece = malloc(TABLE_PIECE);
+  uint8_t *piece = lv_buffer(TABLE_PIECE);
   int code =
     piece ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   while (code == 0 && first < count) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "format/audit.h"
 #include "format/profile.h"
@@ -64,7 +65,7 @@ static int find_footer(const struct lv_audit *a, const struct lv_file *file,
   enum { REACH = 65536 };
   size_t n = a->length < REACH ? (size_t)a->length : REACH;
   uint64_t from = a->length - n;
-  uint8_t *bytes = malloc(REACH);
+  uint8_t *bytes = lv_buffer(REACH);
   struct lv_footer footer;
   int code = bytes ? lv_file_read(file, env, bytes, n, from, err)
                    : no_memory(err);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buffer.h"
 #include "format/bitmap.h"
 #include "image/survey.h"
 
@@ -140,7 +141,7 @@ int lv_survey_data(struct lv_facts *facts, const struct lv_image *image,
   }
   p.pitch = (uint64_t)image->bitmap_size + image->header.block_size;
   p.bitmap = malloc(image->bitmap_size);
-  p.piece = malloc(PIECE);
+  p.piece = lv_buffer(PIECE);
   if (p.bitmap == NULL || p.piece == NULL)
     code = lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   if (code == 0)

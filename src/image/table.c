@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/sort.h"
 #include "format/audit.h"
@@ -22,7 +23,7 @@ static const unsigned all = LVHD_HAS_EXPECTED | LVHD_HAS_ACTUAL |
 int lv_table_walk(const struct lv_image *image, const struct lv_env *env,
                   uint64_t first, uint64_t count, lv_entry_fn each, void *arg,
                   lv_stop_fn stop, void *stop_arg, struct lvhd_error *err) {
-  uint8_t *piece = malloc(PIECE);
+  uint8_t *piece = lv_buffer(PIECE);
   int code = 0;
   if (piece == NULL)
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);

@@ -7,8 +7,8 @@
 
 #include "lua/l.h"
 
-/* The i-th identifier of the table at index 4: false, none was asked for; what
- * is malformed becomes nil, which the engine refuses. */
+/* The i-th identifier of the table at index 4: absent, none was asked for; what
+ * is malformed becomes zeros, which the engine refuses. */
 static void take_uuid(lua_State *L, lua_Integer i, struct lvhd_child *child) {
   child->has_uuid = lua_rawgeti(L, 4, i) == LUA_TSTRING;
   if (child->has_uuid &&
@@ -33,7 +33,7 @@ static struct lvhd_child *take_list(lua_State *L, size_t n) {
 
 /* create_children(engine, parent, images or nil, identifiers, options or nil)
  *   -> task | nil, error
- * The lists are lvhd/engine.lua's: no user has them. */
+ * Both tables are lvhd/engine.lua's: no user has them. */
 static int core_create_children(lua_State *L) {
   lvhd_engine *engine = l_check_engine(L, 1);
   struct lvhd_create_options opts = {0};
@@ -77,8 +77,8 @@ void l_push_items(lua_State *L, const lvhd_task *task) {
 
 /* items(task, list or nil, most) -> list, whole: the list that info or error
  * would make, with so many more of its items at the most; nil where there is
- * none, or where somebody has it already.  A table is some microseconds, which add up to more than a loop of
- * events should wait. */
+ * none, or where somebody has it already.  A table is some microseconds, which
+ * add up to more than a loop of events should wait. */
 static int core_items(lua_State *L) {
   lvhd_task *task = l_check_task(L, 1);
   size_t most = (size_t)luaL_checkinteger(L, 3);

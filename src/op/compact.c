@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "format/bitmap.h"
 #include "image/disk.h"
@@ -147,8 +148,8 @@ static int open_all(struct work *w, struct lvhd_error *err) {
     code = open_parents(w, err);
   if (code != 0)
     return code;
-  w->ours = malloc(LV_PIECE);
-  w->theirs = malloc(LV_PIECE);
+  w->ours = lv_buffer(LV_PIECE);
+  w->theirs = lv_buffer(LV_PIECE);
   w->bitmap = malloc(w->image->bitmap_size);
   w->empty = calloc(w->image->header.entries / 8 + 1, 1);
   if (w->ours == NULL || w->theirs == NULL || w->bitmap == NULL ||

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
+
 #define PIECE (UINT64_C(256) << 10)
 /* What is claimed before one flush: so much of the disk at the most, and so
  * many blocks, since their bitmaps are kept until then. */
@@ -148,8 +150,8 @@ static int compare_run(struct lv_fold *fold, struct run run, void *arg,
 int lv_fold_same(struct lv_fold *fold, struct lv_disk *other, bool *same,
                  struct lvhd_error *err) {
   struct compare c = {.other = other,
-                      .bytes = malloc(PIECE),
-                      .others = malloc(PIECE)};
+                      .bytes = lv_buffer(PIECE),
+                      .others = lv_buffer(PIECE)};
   int code = c.bytes && c.others
                ? each_run(fold, 0, lv_disk_bytes(fold->upper), compare_run,
                           &c, err)
@@ -237,7 +239,7 @@ static int copy_batch(struct lv_fold *fold, uint64_t from, uint64_t end,
 }
 
 int lv_fold_copy(struct lv_fold *fold, struct lvhd_error *err) {
-  struct copy c = {.bytes = malloc(PIECE), .spare = malloc(PIECE)};
+  struct copy c = {.bytes = lv_buffer(PIECE), .spare = lv_buffer(PIECE)};
   uint64_t size = lv_disk_bytes(fold->upper), batch = BATCH;
   int code = c.bytes && c.spare ? 0 : no_memory(err);
   if (lv_image_has_table(fold->target))

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "io/edit.h"
 #include "io/volume.h"
@@ -244,7 +245,7 @@ static int read_footer(struct lv_resizing *r, struct lvhd_error *err) {
       memcmp(footer.creator, "qem2", 4) != 0)
     lv_footer_set_creator(&footer); /* or QEMU would round the size */
   lv_footer_encode(&footer, r->new_footer);
-  r->buf = malloc(LV_PIECE);
+  r->buf = lv_buffer(LV_PIECE);
   if (r->buf == NULL)
     return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   return lv_file_read(&image->file, r->env, r->old_footer, n,

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "io/edit.h"
 #include "op/resize.h"
@@ -85,7 +86,7 @@ static int look_beyond(const struct layout *l, uint64_t index,
 static int check_beyond(const struct layout *l, struct lvhd_error *err) {
   const struct lv_image *image = &l->r->image;
   uint64_t first = l->r->size / block_size(l), end = l->old_blocks;
-  uint8_t *piece = malloc(TABLE_PIECE);
+  uint8_t *piece = lv_buffer(TABLE_PIECE);
   int code = piece ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
   while (code == 0 && end > first) {
     size_t n = end - first < TABLE_PIECE / 4 ? (size_t)(end - first)

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "task/sleep.h"
 #include "task/task.h"
 
 /* ---- for task.c and pool.c ------------------------------------------- */
@@ -98,17 +99,27 @@ static bool over(struct lv_pool *pool) {
          atomic_load(&pool->ended_count) > 0;
 }
 
-bool lvhd_engine_ended_step(lvhd_engine *engine, unsigned ms) {
-  struct lv_pool *pool = (struct lv_pool *)engine;
-  unsigned ends = 0;
-  if (lv_pool_forked(pool))
-    return true;
-  ends = atomic_load(&pool->ends);
-  if (ms == 0 || over(pool))
-    return over(pool);
+/* Until the next end wakes. */
+static void sleep_for(struct lv_pool *pool, unsigned ms) {
+  unsigned ends = atomic_load(&pool->ends);
+  if (over(pool))
+    return;
   atomic_fetch_add(&pool->ended_sleepers, 1);
   (void)lv_futex_wait(&pool->ends, ends, ms);
   atomic_fetch_sub(&pool->ended_sleepers, 1);
+}
+
+bool lvhd_engine_ended_step(lvhd_engine *engine, unsigned ms) {
+  struct lv_pool *pool = (struct lv_pool *)engine;
+  int failed = 0;
+  if (lv_pool_forked(pool) || over(pool))
+    return true;
+  if (ms > LV_PATIENCE_MS) {
+    failed = lv_sleep_through(pool, LV_PATIENCE_MS);
+    ms -= LV_PATIENCE_MS;
+  }
+  if (ms > 0 && failed == 0)
+    sleep_for(pool, ms);
   return over(pool);
 }
 

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "task/sleep.h"
 #include "task/task.h"
 
 /* ---- 1 fork ---------------------------------------------------------- */

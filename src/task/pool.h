@@ -56,6 +56,9 @@ struct lv_pool {
   bool leave;  /* workers leave when the queue is empty */
   atomic_uint live_count; /* a futex word */
   atomic_uint sleepers;
+  atomic_uint several; /* so many ends until a patient sleeper is woken; a
+                          futex word, of sleep.c as the next */
+  atomic_uint plain_sleeps; /* so many are left before a patient one */
   atomic_bool has_lost;
   atomic_size_t refs;  /* the engine, its tasks and its waiters */
   atomic_size_t tasks; /* in existence */

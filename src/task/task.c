@@ -3,32 +3,17 @@
  * One task: what its handle may ask (the lvhd_task_ functions of lvhd.h),
  * what its verb may ask (lv_job_), and its end.  Knows no verb.
  *
- *   1 sleeping   2 the verb's side   3 running and ending   4 the handle
+ *   1 the verb's side   2 running and ending   3 the handle
  */
 #include "task/task.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-/* ---- 1 sleeping ------------------------------------------------------ */
-
-int lv_futex_wait(atomic_uint *word, unsigned value, unsigned ms) {
-  struct timespec ts = {.tv_sec = ms / 1000,
-                        .tv_nsec = (long)(ms % 1000) * 1000000};
-  if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &ts, NULL, 0) == 0)
-    return 0;
-  return errno;
-}
-
-void lv_futex_wake(atomic_uint *word) {
-  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
-}
+#include "task/sleep.h"
 
 static unsigned phase_of(const lvhd_task *task) {
   return atomic_load(&task->job.phase);
@@ -38,7 +23,7 @@ static bool ended(const lvhd_task *task) {
   return phase_of(task) >= LV_SUCCEEDED;
 }
 
-/* ---- 2 the verb's side ----------------------------------------------- */
+/* ---- 1 the verb's side ----------------------------------------------- */
 
 void lv_job_total(struct lv_job *job, uint64_t bytes, uint64_t items) {
   atomic_store_explicit(&job->bytes_total, bytes, memory_order_relaxed);
@@ -61,7 +46,7 @@ bool lv_job_commit(struct lv_job *job) {
          running == LV_COMMITTED;
 }
 
-/* ---- 3 running and ending -------------------------------------------- */
+/* ---- 2 running and ending -------------------------------------------- */
 
 /* Never 0, 1 or 2: what a program prints must not end its waits. */
 int lv_event_fd(void) {
@@ -146,6 +131,7 @@ void lv_task_run(lvhd_task *task) {
   kept = task->kept;
   end_locked(task, phase);
   pthread_mutex_unlock(&pool->lock);
+  lv_sleep_ended(pool);
   if (kept)
     lv_ended_wake(pool);
   if (lost)
@@ -161,6 +147,7 @@ bool lv_task_cancel_locked(lvhd_task *task) {
     fail_cancelled(task);
     bool lost = keep_lost(task, LV_CANCELLED);
     end_locked(task, LV_CANCELLED);
+    lv_sleep_ended(task->pool);
     lv_ended_wake(task->pool);
     if (!lost) {
       wake_sleepers(task);
@@ -184,22 +171,32 @@ void lv_task_unref(lvhd_task *task) {
   lv_pool_unref(pool);
 }
 
-/* ---- 4 the handle ---------------------------------------------------- */
+/* ---- 3 the handle ---------------------------------------------------- */
 
-bool lvhd_task_step(lvhd_task *task, unsigned ms, bool *interrupted) {
-  unsigned phase = phase_of(task);
+/* Until the end itself wakes. */
+static int sleep_for(lvhd_task *task, unsigned ms) {
+  unsigned phase = 0;
   int failed = 0;
-  if (interrupted)
-    *interrupted = false;
-  if (phase >= LV_SUCCEEDED || lv_pool_forked(task->pool))
-    return true;
-  if (ms == 0)
-    return false;
   atomic_fetch_add(&task->sleepers, 1);
   phase = phase_of(task);
   if (phase < LV_SUCCEEDED)
     failed = lv_futex_wait(&task->job.phase, phase, ms);
   atomic_fetch_sub(&task->sleepers, 1);
+  return failed;
+}
+
+bool lvhd_task_step(lvhd_task *task, unsigned ms, bool *interrupted) {
+  int failed = 0;
+  if (interrupted)
+    *interrupted = false;
+  if (ended(task) || lv_pool_forked(task->pool))
+    return true;
+  if (ms > LV_PATIENCE_MS) {
+    failed = lv_sleep_through(task->pool, LV_PATIENCE_MS);
+    ms -= LV_PATIENCE_MS;
+  }
+  if (ms > 0 && failed == 0 && !ended(task))
+    failed = sleep_for(task, ms);
   if (interrupted)
     *interrupted = failed == EINTR;
   return ended(task);

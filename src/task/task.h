@@ -65,10 +65,6 @@ struct lvhd_waiter {
   int fd;
 };
 
-/* One bounded sleep while *word is `value`; EINTR tells of a signal. */
-int lv_futex_wait(atomic_uint *word, unsigned value, unsigned ms);
-void lv_futex_wake(atomic_uint *word);
-
 /* Runs a task that was taken from the queue, on a worker. */
 void lv_task_run(lvhd_task *task);
 
