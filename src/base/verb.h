@@ -66,4 +66,24 @@ int lv_job_spread(struct lv_job *job, size_t n,
                   int (*fn)(void *arg, size_t i, struct lvhd_error *err),
                   void *arg, struct lvhd_error *err);
 
+/* A lock and an order for the items of a spread: turns are taken under the
+ * lock, no more than `most` at once, and come in the order in which they were
+ * taken.  E_OUTOFMEMORY, VM_E_OUT_OF_RESOURCE. */
+struct lv_turns;
+int lv_turns_new(struct lv_turns **out, size_t most, struct lvhd_error *err);
+void lv_turns_free(struct lv_turns *turns); /* accepts NULL */
+void lv_turns_lock(struct lv_turns *turns);
+void lv_turns_unlock(struct lv_turns *turns);
+uint64_t lv_turns_take(struct lv_turns *turns); /* with the lock held */
+
+/* Waits for it; false: it is over.  Who took it works on, in here or not, until
+ * he passes it, or ends all. */
+bool lv_turns_await(struct lv_turns *turns, uint64_t turn);
+/* Whether it has come or not: who needs none does not wait for it. */
+void lv_turns_pass(struct lv_turns *turns, uint64_t turn);
+
+/* With the lock held: no turn comes any more. */
+void lv_turns_end(struct lv_turns *turns);
+bool lv_turns_over(const struct lv_turns *turns);
+
 #endif

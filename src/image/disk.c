@@ -122,6 +122,8 @@ static uint32_t run_end(const struct lv_window *window, uint32_t i) {
 
 /* ---- reading --------------------------------------------------------- */
 
+#define STRETCHES 64u /* looked up at once */
+
 /* Another program may write into a leaf that we only read (its parents are
  * locked): what was kept of its table holds as long as the file stands still.
  * Only blocks are added meanwhile; nobody may move them. */
@@ -145,15 +147,8 @@ static int look_again(struct lv_disk *disk, struct lvhd_error *err) {
   return 0;
 }
 
-/* Where a stretch of the disk lies: to be read in one call. */
-struct stretch {
-  uint32_t layer;
-  uint64_t at;
-  uint64_t length;
-};
-
-static int read_stretch(struct lv_disk *disk, const struct stretch *s,
-                        uint8_t *to, struct lvhd_error *err) {
+static int read_stretch(const struct lv_disk *disk,
+                        const struct lv_stretch *s, uint8_t *to, struct lvhd_error *err) {
   int code = 0;
   if (s->layer == 0) {
     memset(to, 0, (size_t)s->length);
@@ -170,7 +165,7 @@ static int read_stretch(struct lv_disk *disk, const struct stretch *s,
 
 /* The part of the disk from `offset` on that one run covers. */
 static int next_stretch(struct lv_disk *disk, uint64_t offset, uint64_t most,
-                        struct stretch *out, struct lvhd_error *err) {
+                        struct lv_stretch *out, struct lvhd_error *err) {
   const struct lv_window *window = NULL;
   uint64_t within = offset % LV_WINDOW;
   uint32_t i = 0;
@@ -189,43 +184,64 @@ static int next_stretch(struct lv_disk *disk, uint64_t offset, uint64_t most,
   return 0;
 }
 
-static bool follows(const struct stretch *a, const struct stretch *b) {
+static bool follows(const struct lv_stretch *a, const struct lv_stretch *b) {
   return a->layer == b->layer &&
          (a->layer == 0 || a->at + a->length == b->at);
 }
 
+int lv_disk_locate(struct lv_disk *disk, uint64_t offset, uint64_t n,
+                   struct lv_stretch *out, size_t room, size_t *count,
+                   uint64_t *covered, struct lvhd_error *err) {
+  struct lv_stretch next;
+  *count = 0;
+  for (*covered = 0; *covered < n; *covered += next.length) {
+    int code =
+      next_stretch(disk, offset + *covered, n - *covered, &next, err);
+    if (code != 0)
+      return code;
+    if (*count > 0 && follows(&out[*count - 1], &next))
+      out[*count - 1].length += next.length;
+    else if (*count < room)
+      out[(*count)++] = next;
+    else
+      break;
+  }
+  return 0;
+}
+
+int lv_disk_fetch(const struct lv_disk *disk, const struct lv_stretch *from,
+                  size_t count, void *buf, struct lvhd_error *err) {
+  uint8_t *to = buf;
+  int code = 0;
+  for (size_t i = 0; code == 0 && i < count; i++) {
+    code = read_stretch(disk, &from[i], to, err);
+    to += from[i].length;
+  }
+  return code;
+}
+
 int lv_disk_read(struct lv_disk *disk, void *buf, size_t n, uint64_t offset,
                  size_t *got, struct lvhd_error *err) {
-  struct stretch now = {0}, next;
+  struct lv_stretch from[STRETCHES];
   uint8_t *to = buf;
-  uint64_t left = 0;
+  uint64_t left = 0, covered = 0;
+  size_t count = 0;
   int code = 0;
   *got = 0;
   if (offset >= disk->size)
     return 0;
   code = look_again(disk, err);
-  if (code != 0)
-    return code;
   left = disk->size - offset < n ? disk->size - offset : n;
-  *got = (size_t)left;
-  while (code == 0 && left > 0) {
-    code = next_stretch(disk, offset, left, &next, err);
-    if (code != 0)
-      break;
-    offset += next.length;
-    left -= next.length;
-    if (now.length > 0 && follows(&now, &next)) {
-      now.length += next.length;
-      continue;
-    }
-    code = read_stretch(disk, &now, to, err);
-    to += now.length;
-    now = next;
+  for (uint64_t rest = left; code == 0 && rest > 0; rest -= covered) {
+    code = lv_disk_locate(disk, offset, rest, from, STRETCHES, &count,
+                          &covered, err);
+    if (code == 0)
+      code = lv_disk_fetch(disk, from, count, to, err);
+    offset += covered;
+    to += covered;
   }
   if (code == 0)
-    code = read_stretch(disk, &now, to, err);
-  if (code != 0)
-    *got = 0;
+    *got = (size_t)left;
   return code;
 }
 
@@ -245,7 +261,7 @@ static int skip_empty(struct lv_disk *disk, uint64_t *at, uint64_t end,
 int lv_disk_extent(struct lv_disk *disk, uint64_t offset, uint64_t end,
                    struct lvhd_extent *out, struct lvhd_error *err) {
   uint64_t at = offset;
-  struct stretch next;
+  struct lv_stretch next;
   int seen = look_again(disk, err);
   *out = (struct lvhd_extent){.offset = offset};
   if (seen != 0)

@@ -27,6 +27,23 @@ int lv_disk_mtime(const struct lv_disk *disk, int64_t *mtime,
 uint64_t lv_disk_bytes(const struct lv_disk *disk);
 int lv_disk_read(struct lv_disk *disk, void *buf, size_t n, uint64_t offset,
                  size_t *got, struct lvhd_error *err);
+
+/* Where some bytes of the disk are read from in one call. */
+struct lv_stretch {
+  uint32_t layer; /* 1 is the leaf; 0: nobody has them, they are zeros */
+  uint64_t at;    /* in the file of that layer */
+  uint64_t length;
+};
+
+/* A read in two halves.  locate: where n bytes inside the disk are, in order;
+ * *covered of them, which is less where that takes more than `room` stretches.
+ * fetch: their bytes; it changes nothing, so that threads can do it at once. */
+int lv_disk_locate(struct lv_disk *disk, uint64_t offset, uint64_t n,
+                   struct lv_stretch *out, size_t room, size_t *count,
+                   uint64_t *covered, struct lvhd_error *err);
+int lv_disk_fetch(const struct lv_disk *disk, const struct lv_stretch *from,
+                  size_t count, void *buf, struct lvhd_error *err);
+
 int lv_disk_extent(struct lv_disk *disk, uint64_t offset, uint64_t end,
                    struct lvhd_extent *out, struct lvhd_error *err);
 

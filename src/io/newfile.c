@@ -155,17 +155,18 @@ static void reserve_ahead(struct lv_newfile *file, const struct iovec *iov,
 }
 
 /* The disk works meanwhile; what fails there fails the flush.  A little is
- * kept back, since what was written last may be written once more. */
+ * kept back, since what was written last may be written once more, and what
+ * lies before it be under way. */
 static void send_behind(struct lv_newfile *file, uint64_t end) {
   const struct lv_sys *sys = file->env->sys;
   uint64_t to = end - end % SEND;
-  if (to < file->sent + 2 * SEND)
+  uint_fast64_t from = file->sent;
+  if (to < from + 2 * SEND)
     return;
   to -= SEND;
-  if (sys->send(sys, file->fd, (off_t)file->sent,
-                (off_t)(to - file->sent)) != 0)
+  if (atomic_compare_exchange_strong(&file->sent, &from, to) &&
+      sys->send(sys, file->fd, (off_t)from, (off_t)(to - from)) != 0)
     file->sends = false;
-  file->sent = to;
 }
 
 int lv_newfile_write(struct lv_newfile *file, struct iovec *iov, int count,

@@ -38,9 +38,10 @@ struct lv_newfile {
   size_t made_from;   /* folders longer than this prefix of the path, up */
   size_t made_to;     /* to this one, were made by us */
   int64_t mtime;      /* seconds since 1970; once it is settled */
-  bool reserves;      /* long writes are preceded by a fallocate */
-  bool sends;         /* what lies behind is on its way to the disk: */
-  uint64_t sent;      /* up to here */
+  /* for several threads that write */
+  atomic_bool reserves; /* long writes are preceded by a fallocate */
+  atomic_bool sends;    /* what lies behind is on its way to the disk: */
+  atomic_uint_fast64_t sent; /* up to here */
 };
 #define LV_NEWFILE_INIT {.fd = -1, .nearest = -1, .target = -1}
 
@@ -58,11 +59,12 @@ int lv_newfile_begin(struct lv_newfile *file, struct lv_env *env,
                      const char *name, mode_t mode, bool named,
                      struct lvhd_error *err);
 
-/* Writes count pieces at offset, all of them.  iov is used up. */
+/* Writes count pieces at offset, all of them.  iov is used up.  Threads may
+ * do it at once. */
 int lv_newfile_write(struct lv_newfile *file, struct iovec *iov, int count,
                      uint64_t offset, struct lvhd_error *err);
 
-/* Much will be written, from start to end, and flushed or not: makes that
+/* Much will be written, mostly from start to end, and flushed or not: makes that
  * quicker where the volume has a way.  Nothing depends on it. */
 void lv_newfile_much(struct lv_newfile *file, bool flushed);
 

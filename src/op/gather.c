@@ -14,42 +14,47 @@
 
 #define LEAST (32u << 10) /* as quickly read as found to be a hole */
 #define FAR (UINT64_C(1) << 30) /* progress is told at least so often */
-#define HUGE (2u << 20)
 
-/* On the processor's large pages, where it has any: copies from and to them
- * take a tenth less. */
-static uint8_t *big_memory(size_t n) {
-  uint8_t *bytes = aligned_alloc(HUGE, n);
+/* On one of the processor's large pages, where it has any: copies from and to
+ * them take a tenth less. */
+static uint8_t *big_memory(void) {
+  uint8_t *bytes = aligned_alloc(LV_PIECE, LV_PIECE);
   if (bytes)
-    (void)madvise(bytes, n, MADV_HUGEPAGE);
+    (void)madvise(bytes, LV_PIECE, MADV_HUGEPAGE);
   return bytes;
 }
 
-int lv_gather_begin(struct lv_gather *g, struct lvhd_error *err) {
+void lv_gather_begin(struct lv_gather *g) {
   g->at = 0;
-  g->others = NULL;
-  if (g->against == NULL)
-    return 0;
-  g->shared = lv_source_shared(g->from, g->against);
-  g->others = big_memory(HUGE);
-  return g->others ? 0 : lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
+  g->shared = g->against ? lv_source_shared(g->from, g->against) : 0;
 }
 
-void lv_gather_end(struct lv_gather *g) {
-  free(g->others);
-  g->others = NULL;
+static bool stretch_room(const struct lv_source *source,
+                         struct lv_where *where) {
+  if (source && source->disk)
+    where->stretches = malloc(LV_PIECE / LV_SECTOR * sizeof *where->stretches);
+  return source == NULL || source->disk == NULL || where->stretches != NULL;
 }
 
-bool lv_load_room(const struct lv_gather *g, struct lv_load *load) {
-  if (load->bytes == NULL)
-    load->bytes = big_memory(
-      (size_t)lv_round_up((uint64_t)g->pieces * LV_PIECE, HUGE));
-  return load->bytes != NULL;
+bool lv_piece_room(const struct lv_gather *g, struct lv_piece *p) {
+  if (p->bytes)
+    return true;
+  p->bytes = big_memory();
+  p->others = g->against ? big_memory() : NULL;
+  if (p->bytes && (p->others || g->against == NULL) &&
+      stretch_room(g->from, &p->where) &&
+      stretch_room(g->against, &p->others_where))
+    return true;
+  lv_piece_free(p);
+  return false;
 }
 
-void lv_load_free(struct lv_load *load) {
-  free(load->bytes);
-  load->bytes = NULL;
+void lv_piece_free(struct lv_piece *p) {
+  free(p->bytes);
+  free(p->others);
+  free(p->where.stretches);
+  free(p->others_where.stretches);
+  *p = (struct lv_piece){0};
 }
 
 /* How far it goes on from `at` as it begins there: with what need not be
@@ -102,36 +107,8 @@ static size_t piece_length(const struct lv_gather *g, uint64_t length) {
                        most(g, g->at));
 }
 
-/* Units of the piece that are to be written. */
-static uint32_t look_at(const struct lv_gather *g, struct lv_piece *p) {
-  memset(p->bits, 0, sizeof p->bits);
-  p->first = g->block == 0 ? 0
-                           : (uint32_t)(p->at % g->block / g->unit) % 8;
-  return g->against ? lv_sectors_differ(p->bytes, g->others, p->n, p->bits,
-                                        p->first)
-                    : lv_units_used(p->bytes, p->n, g->unit, p->bits,
-                                    p->first);
-}
-
-/* Reads n bytes as the next piece, which stays if it has something. */
-static int take(struct lv_gather *g, struct lv_load *load, uint8_t *room,
-                size_t n, struct lvhd_error *err) {
-  struct lv_piece *p = &load->pieces[load->count];
-  int code = lv_source_read(g->from, room, n, g->at, err);
-  if (code == 0 && g->against)
-    code = lv_source_read(g->against, g->others, n, g->at, err);
-  if (code != 0)
-    return code;
-  p->at = g->at;
-  p->n = n;
-  p->bytes = room;
-  if (g->zeros || look_at(g, p) > 0)
-    load->count++;
-  return 0;
-}
-
-/* One step on the way: reads a piece, or passes over a run. */
-static int step(struct lv_gather *g, struct lv_load *load, bool *read,
+/* One step on the way: finds a piece, or passes over a run. */
+static int step(struct lv_gather *g, struct lv_piece *p,
                 struct lvhd_error *err) {
   uint64_t length = 0;
   bool skip = false;
@@ -145,28 +122,51 @@ static int step(struct lv_gather *g, struct lv_load *load, bool *read,
     return code;
   if (skip && g->at + length < g->size)
     length -= length % g->unit; /* at is a multiple of it */
-  *read = !skip || length == 0 || g->zeros;
-  if (*read) {
+  if (!skip || length == 0 || g->zeros) {
     length = piece_length(g, length);
-    code = take(g, load, load->bytes + load->count * LV_PIECE,
-                (size_t)length, err);
+    p->at = g->at;
+    p->n = (size_t)length;
   }
   g->at += length;
+  return 0;
+}
+
+int lv_gather_next(struct lv_gather *g, struct lv_piece *p,
+                   struct lvhd_error *err) {
+  int code = 0;
+  p->from = g->at;
+  p->n = 0;
+  while (code == 0 && g->at < g->size && p->n == 0 && g->at - p->from < FAR)
+    code = step(g, p, err);
+  p->to = g->at;
+  if (code == 0 && p->n > 0)
+    code = lv_source_locate(g->from, p->at, p->n, &p->where, err);
+  if (code == 0 && p->n > 0 && g->against)
+    code = lv_source_locate(g->against, p->at, p->n, &p->others_where, err);
   return code;
 }
 
-int lv_gather(struct lv_gather *g, struct lv_load *load,
-              struct lvhd_error *err) {
-  uint64_t began = g->at;
-  size_t pieces = 0;
+/* Units of the piece that are to be written. */
+static uint32_t look_at(const struct lv_gather *g, struct lv_piece *p) {
+  memset(p->bits, 0, sizeof p->bits);
+  p->first = g->block == 0 ? 0
+                           : (uint32_t)(p->at % g->block / g->unit) % 8;
+  return g->against ? lv_sectors_differ(p->bytes, p->others, p->n, p->bits,
+                                        p->first)
+                    : lv_units_used(p->bytes, p->n, g->unit, p->bits,
+                                    p->first);
+}
+
+int lv_gather_fill(const struct lv_gather *g, struct lv_piece *p, bool *used,
+                   struct lvhd_error *err) {
   int code = 0;
-  load->count = 0;
-  while (code == 0 && g->at < g->size && pieces < g->pieces &&
-         g->at - began < FAR) {
-    bool read = false;
-    code = step(g, load, &read, err);
-    pieces += read;
-  }
-  load->to = g->at;
+  *used = false;
+  if (p->n == 0)
+    return 0;
+  code = lv_source_fetch(g->from, &p->where, p->bytes, err);
+  if (code == 0 && g->against)
+    code = lv_source_fetch(g->against, &p->others_where, p->others, err);
+  if (code == 0)
+    *used = g->zeros || look_at(g, p) > 0;
   return code;
 }

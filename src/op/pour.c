@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * What gather.c brings, into the new file, which is written from start to end:
- * what comes back is the bitmap of a block, when all its sectors are known,
- * and at the end the head.  An idle worker gathers the next load while one is
- * written.
+ * What gather.c brings, into the new file.  Several hands, of idle workers and
+ * of the task's own, take one piece after another, read it and write it while
+ * it is in the processor's cache.  Places are given in turns, in the order of
+ * the disk, so that a file is the same however many hands there were; what
+ * comes late is the bitmap of a block, when all its sectors are known, and at
+ * the end the head.
  *
- *   1 the file   2 the BAT   3 blocks   4 bytes as they are   5 loads   6 all
- *   of it
+ *   1 the file   2 the BAT   3 blocks, by turns   4 bytes as they are
+ *   5 hands   6 all of it
  */
 #include "op/pour.h"
 
@@ -21,7 +23,16 @@
 #define GAP 64u           /* sectors of zeros in a block that are written, too:
                              a hole would cost more than it spares */
 #define TABLE_WINDOW (1u << 20) /* bytes of the BAT at a time */
-#define UNUSED UINT32_MAX
+#define HANDS 4u /* at the most: the volume takes one's bytes at a time */
+#define QUOTA 8u /* pieces, behind which a worker may go to other tasks */
+#define TURNS (HANDS * QUOTA) /* no more are under way */
+
+struct hand {
+  struct lv_piece piece;
+  uint64_t turn;
+  uint64_t at; /* in the new file, of the piece's first byte */
+  bool whole;  /* the piece is all of its block: its bits are the bitmap */
+};
 
 struct work {
   struct lv_pour *pour;
@@ -29,10 +40,13 @@ struct work {
   const struct lv_plan *plan;
   struct lv_newfile *file;
   struct lv_job *job;
+  struct hand hands[HANDS];
+  size_t hand_count;
+  /* under the lock, from here */
+  struct lv_turns *turns; /* over: someone has failed */
   struct lv_gather gather;
-  struct lv_load loads[2];
-  size_t full; /* which of them is to be written; the other one is filled */
-  /* blocks */
+  uint64_t done;          /* bytes of the disk */
+  /* to here.  Of blocks, of the hand whose turn it is: */
   uint8_t *bits; /* of the block */
   uint32_t block_size, bitmap_size;
   uint64_t block;      /* the one that is being written */
@@ -47,15 +61,24 @@ struct work {
 
 /* ---- 1 the file ------------------------------------------------------ */
 
-static int put(struct work *w, const void *bytes, size_t n, uint64_t at,
-               struct lvhd_error *err) {
-  struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
-  int code = lv_newfile_write(w->file, &iov, 1, at, err);
+static int put_two(const struct work *w, const void *head, size_t head_size,
+                   const void *bytes, size_t n, uint64_t at,
+                   struct lvhd_error *err) {
+  struct iovec iov[] = {
+    {.iov_base = (void *)(uintptr_t)head, .iov_len = head_size},
+    {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n}};
+  int code = head_size > 0 ? lv_newfile_write(w->file, iov, 2, at, err)
+                           : lv_newfile_write(w->file, iov + 1, 1, at, err);
   if (code != 0) {
     err->has |= LVHD_HAS_OFFSET;
     err->offset = at;
   }
   return code;
+}
+
+static int put(const struct work *w, const void *bytes, size_t n, uint64_t at,
+               struct lvhd_error *err) {
+  return put_two(w, NULL, 0, bytes, n, at, err);
 }
 
 static int check_cancel(const struct work *w, struct lvhd_error *err) {
@@ -109,27 +132,6 @@ static int begin_block(struct work *w, struct lvhd_error *err) {
   return put_entry(w, w->block, w->block_at, err);
 }
 
-/* Sectors [from, to) of the block, of which the first is at `bytes`. */
-static int put_runs(struct work *w, uint32_t from, uint32_t to,
-                    const uint8_t *bytes, struct lvhd_error *err) {
-  uint64_t data = w->block_at + w->bitmap_size;
-  uint32_t i = lv_bits_find(w->bits, from, to, true);
-  int code = 0;
-  while (code == 0 && i < to) {
-    uint32_t end = lv_bits_find(w->bits, i, to, false);
-    uint32_t next = lv_bits_find(w->bits, end, to, true);
-    while (next < to && next - end < GAP) {
-      end = lv_bits_find(w->bits, next, to, false);
-      next = lv_bits_find(w->bits, end, to, true);
-    }
-    code = put(w, bytes + (size_t)(i - from) * LV_SECTOR,
-               (size_t)(end - i) * LV_SECTOR,
-               data + (uint64_t)i * LV_SECTOR, err);
-    i = next;
-  }
-  return code;
-}
-
 /* Its bits into those of its block, in which it begins with sector `from`. */
 static void add_bits(struct work *w, const struct lv_piece *p, uint32_t from) {
   size_t n = (p->first + p->n / LV_SECTOR + 7) / 8;
@@ -137,9 +139,10 @@ static void add_bits(struct work *w, const struct lv_piece *p, uint32_t from) {
     w->bits[from / 8 + i] |= p->bits[i];
 }
 
-/* A piece lies in one block. */
-static int put_sectors(struct work *w, const struct lv_piece *p,
-                       struct lvhd_error *err) {
+/* The place of a piece, which lies in one block. */
+static int give_place(struct work *w, struct hand *hand,
+                      struct lvhd_error *err) {
+  const struct lv_piece *p = &hand->piece;
   uint64_t block = p->at / w->block_size;
   uint32_t from = (uint32_t)(p->at % w->block_size / LV_SECTOR);
   int code = 0;
@@ -150,8 +153,42 @@ static int put_sectors(struct work *w, const struct lv_piece *p,
     code = begin_block(w, err);
   if (code != 0)
     return code;
-  add_bits(w, p, from);
-  return put_runs(w, from, from + (uint32_t)(p->n / LV_SECTOR), p->bytes, err);
+  hand->at = w->block_at + w->bitmap_size + (uint64_t)from * LV_SECTOR;
+  hand->whole = p->n == w->block_size;
+  if (hand->whole)
+    w->block_at = 0;
+  else
+    add_bits(w, p, from);
+  return 0;
+}
+
+/* A bitmap goes with what follows it. */
+static int put_sectors(const struct work *w, const struct hand *hand,
+                       struct lvhd_error *err) {
+  const struct lv_piece *p = &hand->piece;
+  size_t head = hand->whole ? w->bitmap_size : 0;
+  uint32_t to = p->first + (uint32_t)(p->n / LV_SECTOR);
+  uint32_t i = lv_bits_find(p->bits, p->first, to, true);
+  int code = 0;
+  if (i > 0 && head > 0) {
+    code = put(w, p->bits, head, hand->at - head, err);
+    head = 0;
+  }
+  while (code == 0 && i < to) {
+    uint32_t end = lv_bits_find(p->bits, i, to, false);
+    uint32_t next = lv_bits_find(p->bits, end, to, true);
+    size_t begins = (size_t)(i - p->first) * LV_SECTOR;
+    while (next < to && next - end < GAP) {
+      end = lv_bits_find(p->bits, next, to, false);
+      next = lv_bits_find(p->bits, end, to, true);
+    }
+    code = put_two(w, p->bits, head, p->bytes + begins,
+                   (size_t)(end - i) * LV_SECTOR, hand->at + begins - head,
+                   err);
+    head = 0;
+    i = next;
+  }
+  return code;
 }
 
 /* ---- 4 bytes as they are --------------------------------------------- */
@@ -164,7 +201,7 @@ static bool writes_zeros(const struct work *w) {
   return is_plain(w) && w->c->opts.allocate == LVHD_ZERO;
 }
 
-static int put_pages(struct work *w, const struct lv_piece *p,
+static int put_pages(const struct work *w, const struct lv_piece *p,
                      struct lvhd_error *err) {
   uint32_t pages = (uint32_t)((p->n + PAGE - 1) / PAGE);
   uint32_t end = 0;
@@ -191,55 +228,89 @@ static bool share(struct work *w) {
          lv_newfile_clone(w->file, plain->fd, w->pour->from->size);
 }
 
-/* ---- 5 loads --------------------------------------------------------- */
-
-static void tell(struct work *w, uint64_t at) {
-  if (at <= w->pour->told)
-    return;
-  lv_job_step(w->job, at - w->pour->told, 0);
-  w->pour->told = at;
-}
-
-static int put_load(struct work *w, struct lvhd_error *err) {
-  const struct lv_load *load = &w->loads[w->full];
-  int code = 0;
-  for (size_t i = 0; code == 0 && i < load->count; i++)
-    code = is_plain(w) ? put_pages(w, &load->pieces[i], err)
-                       : put_sectors(w, &load->pieces[i], err);
-  if (code == 0)
-    tell(w, load->to);
-  return code;
-}
-
-/* What is done at the same time: 0 writes a load, 1 gathers the next one. */
-static int do_half(void *arg, size_t i, struct lvhd_error *err) {
-  struct work *w = arg;
-  return i == 0 ? put_load(w, err)
-                : lv_gather(&w->gather, &w->loads[1 - w->full], err);
-}
+/* ---- 5 hands --------------------------------------------------------- */
 
 static int no_memory(struct lvhd_error *err) {
   return lv_fail(err, LVHD_E_OUTOFMEMORY, LV_R_NONE);
 }
 
-static int put_and_gather(struct work *w, struct lvhd_error *err) {
+/* The next piece and its turn; *over: there is none. */
+static int take(struct work *w, struct hand *hand, bool *over,
+                struct lvhd_error *err) {
   int code = 0;
-  if (!lv_load_room(&w->gather, &w->loads[1 - w->full]))
-    return no_memory(err);
-  code = lv_job_spread(w->job, 2, do_half, w, err);
-  w->full = 1 - w->full;
+  lv_turns_lock(w->turns);
+  *over = lv_turns_over(w->turns) || w->gather.at >= w->gather.size;
+  if (!*over) {
+    hand->turn = lv_turns_take(w->turns);
+    code = lv_gather_next(&w->gather, &hand->piece, err);
+  }
+  lv_turns_unlock(w->turns);
   return code;
 }
 
+static int put_piece(struct work *w, struct hand *hand, bool used,
+                     struct lvhd_error *err) {
+  int code = 0;
+  if (is_plain(w))
+    return used ? put_pages(w, &hand->piece, err) : 0;
+  if (used && !lv_turns_await(w->turns, hand->turn))
+    return 0;
+  if (used)
+    code = give_place(w, hand, err);
+  if (code != 0)
+    return code;
+  lv_turns_pass(w->turns, hand->turn);
+  return used ? put_sectors(w, hand, err) : 0;
+}
+
+static void tell(struct work *w, uint64_t bytes) {
+  w->done += bytes;
+  if (w->done <= w->pour->told)
+    return;
+  lv_job_step(w->job, w->done - w->pour->told, 0);
+  w->pour->told = w->done;
+}
+
+/* The end of a piece, good or bad. */
+static void end_piece(struct work *w, const struct hand *hand, bool failed) {
+  lv_turns_lock(w->turns);
+  if (failed)
+    lv_turns_end(w->turns);
+  else if (!lv_turns_over(w->turns))
+    tell(w, hand->piece.to - hand->piece.from);
+  lv_turns_unlock(w->turns);
+}
+
+/* Some pieces, one after another. */
+static int do_hand(void *arg, size_t i, struct lvhd_error *err) {
+  struct work *w = arg;
+  struct hand *hand = &w->hands[i];
+  bool over = false, used = false;
+  int code = 0;
+  if (!lv_piece_room(&w->gather, &hand->piece))
+    return no_memory(err);
+  for (unsigned n = 0; code == 0 && n < QUOTA; n++) {
+    code = take(w, hand, &over, err);
+    if (over)
+      break;
+    if (code == 0)
+      code = lv_gather_fill(&w->gather, &hand->piece, &used, err);
+    if (code == 0)
+      code = put_piece(w, hand, used, err);
+    end_piece(w, hand, code != 0);
+  }
+  return code;
+}
+
+/* What is small wakes nobody. */
 static int go_through(struct work *w, struct lvhd_error *err) {
-  int code = lv_gather_begin(&w->gather, err);
-  if (code == 0 && !lv_load_room(&w->gather, &w->loads[0]))
-    code = no_memory(err);
-  if (code == 0)
-    code = lv_gather(&w->gather, &w->loads[0], err);
-  while (code == 0 && w->loads[w->full].to < w->gather.size)
-    code = put_and_gather(w, err);
-  return code == 0 ? put_load(w, err) : code;
+  int code = 0;
+  lv_gather_begin(&w->gather);
+  if (w->gather.size > 0)
+    code = do_hand(w, 0, err);
+  while (code == 0 && w->gather.at < w->gather.size)
+    code = lv_job_spread(w->job, w->hand_count, do_hand, w, err);
+  return code;
 }
 
 /* ---- 6 all of it ----------------------------------------------------- */
@@ -308,14 +379,13 @@ static bool get_memory(struct work *w) {
 }
 
 static void free_memory(struct work *w) {
-  lv_gather_end(&w->gather);
-  lv_load_free(&w->loads[0]);
-  lv_load_free(&w->loads[1]);
+  lv_turns_free(w->turns);
+  for (size_t i = 0; i < HANDS; i++)
+    lv_piece_free(&w->hands[i].piece);
   free(w->bits);
   free(w->table);
 }
 
-/* Where nobody helps, a piece is written while it is in the cache. */
 static struct lv_gather gather(const struct work *w) {
   return (struct lv_gather){
     .from = w->pour->from,
@@ -324,8 +394,7 @@ static struct lv_gather gather(const struct work *w) {
     .size = w->plan->fields.current_size,
     .unit = is_plain(w) ? PAGE : LV_SECTOR,
     .block = is_plain(w) ? 0 : w->plan->header.block_size,
-    .zeros = writes_zeros(w),
-    .pieces = lv_job_width(w->job) > 1 ? LV_PIECES : 1};
+    .zeros = writes_zeros(w)};
 }
 
 int lv_pour(struct lv_pour *pour, const struct lv_create *c,
@@ -339,10 +408,12 @@ int lv_pour(struct lv_pour *pour, const struct lv_create *c,
   int code = 0;
   look->written = (struct lv_written){.file_size = look->plan.file_size};
   w.gather = gather(&w);
+  w.hand_count = lv_job_width(job) < HANDS ? lv_job_width(job) : HANDS;
   lv_newfile_much(file, c->opts.sync != LVHD_SYNC_NONE);
-  if (!get_memory(&w))
+  code = lv_turns_new(&w.turns, TURNS, err);
+  if (code == 0 && !get_memory(&w))
     code = no_memory(err);
-  else
+  if (code == 0)
     code = is_plain(&w) ? pour_plain(&w, err)
                         : pour_blocks(&w, &look->written, err);
   free_memory(&w);

@@ -201,26 +201,53 @@ int lv_source_run(struct lv_source *source, uint64_t at, uint64_t end,
   return 0;
 }
 
-int lv_source_read(struct lv_source *source, uint8_t *buf, size_t n,
-                   uint64_t at, struct lvhd_error *err) {
-  uint64_t left = at < source->size ? source->size - at : 0;
-  size_t got = left < n ? (size_t)left : n;
-  int code = 0;
-  if (got == 0)
-    code = 0;
-  else if (source->fat)
-    lv_fat_read(source->fat, buf, got, at);
-  else if (source->disk)
-    code = lv_disk_read(source->disk, buf, got, at, &got, err);
-  else
-    code = lv_file_read(&source->raw, source->env, buf, got, at, err);
+/* ---- reading --------------------------------------------------------- */
+
+static int name_file(const struct lv_source *s, int code,
+                     struct lvhd_error *err) {
   if (code != 0 && err->path == NULL)
-    lv_error_path(err, source->disk
-                         ? lv_disk_chain_of(source->disk)->images[0].path
-                         : source->path);
-  if (code == 0)
-    memset(buf + got, 0, n - got);
+    lv_error_path(err, s->disk ? lv_disk_chain_of(s->disk)->images[0].path
+                               : s->path);
   return code;
+}
+
+/* What of n bytes is not behind the end. */
+static size_t inside(const struct lv_source *s, uint64_t at, size_t n) {
+  uint64_t left = at < s->size ? s->size - at : 0;
+  return left < n ? (size_t)left : n;
+}
+
+int lv_source_locate(struct lv_source *source, uint64_t at, size_t n,
+                     struct lv_where *where, struct lvhd_error *err) {
+  size_t got = inside(source, at, n);
+  uint64_t covered = 0;
+  where->at = at;
+  where->n = n;
+  if (source->disk == NULL)
+    return 0;
+  return name_file(source,
+                   lv_disk_locate(source->disk, at, got, where->stretches,
+                                  n / LV_SECTOR, &where->count, &covered,
+                                  err),
+                   err);
+}
+
+int lv_source_fetch(const struct lv_source *source,
+                    const struct lv_where *where, uint8_t *buf,
+                    struct lvhd_error *err) {
+  size_t got = inside(source, where->at, where->n);
+  int code = 0;
+  if (source->disk)
+    code = lv_disk_fetch(source->disk, where->stretches, where->count, buf,
+                         err);
+  else if (source->fat)
+    lv_fat_read(source->fat, buf, got, where->at);
+  else
+    code = lv_file_read(&source->raw, source->env, buf, got, where->at, err);
+  if (code != 0)
+    return name_file(source, code, err);
+  memset(buf + got, 0, where->n - got);
+  return 0;
 }
 
 /* ---- what a caller may count on --------------------------------------- */

@@ -40,9 +40,21 @@ void lv_source_made(struct lv_source *source, const struct lv_fat *fat);
 int lv_source_run(struct lv_source *source, uint64_t at, uint64_t end,
                   uint64_t *length, unsigned *layer, struct lvhd_error *err);
 
-/* Behind the end are zeros. */
-int lv_source_read(struct lv_source *source, uint8_t *buf, size_t n,
-                   uint64_t at, struct lvhd_error *err);
+/* A read in two halves: locate says where n bytes are, `n` of them at `at`;
+ * fetch reads them, on any number of threads at once.  Behind the end are
+ * zeros. */
+struct lv_where {
+  uint64_t at;
+  size_t n;
+  /* of a VHD */
+  struct lv_stretch *stretches; /* the caller's, one for each sector */
+  size_t count;
+};
+int lv_source_locate(struct lv_source *source, uint64_t at, size_t n,
+                     struct lv_where *where, struct lvhd_error *err);
+int lv_source_fetch(const struct lv_source *source,
+                    const struct lv_where *where, uint8_t *buf,
+                    struct lvhd_error *err);
 
 /* Nobody has changed a file of it since it was opened; else
  * E_SHARING_VIOLATION/SOURCE_CHANGED. */
