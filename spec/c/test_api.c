@@ -651,6 +651,23 @@ static void test_no_spread(lvhd_engine *engine) {
   CHECK(access(none, F_OK) != 0 && access(fresh, F_OK) != 0);
 }
 
+/* Nor does a conversion whose pieces cannot have an order. */
+static void test_no_turns(lvhd_engine *engine) {
+  atomic_int *which[] = {&no.mutex, &no.cond};
+  for (size_t i = 0; i < 2; i++) {
+    lvhd_task *task = NULL;
+    *which[i] = 1;
+    CHECK_INT(lvhd_convert(engine, base, none, NULL, &task, NULL), 0);
+    while (!lvhd_task_step(task, 250, NULL))
+      ;
+    CHECK_INT(*which[i], 0);
+    CHECK(lvhd_task_status(task) == LVHD_FAILED);
+    CHECK_INT(lvhd_task_peek(task)->code, LVHD_VM_E_OUT_OF_RESOURCE);
+    lvhd_task_free(task);
+    CHECK(access(none, F_OK) != 0);
+  }
+}
+
 static void test_items_before_the_end(void) {
   const struct lvhd_engine_options one = {.threads = 1};
   const struct lvhd_create_options zero = {.allocate = LVHD_ZERO};
@@ -945,6 +962,7 @@ int main(void) {
   test_no_locks();
   test_find_nothing(engine);
   test_no_spread(engine);
+  test_no_turns(engine);
   test_items_before_the_end();
   test_no_page(&no.madvise);
   test_no_page(&no.mmap);
